@@ -1,0 +1,79 @@
+"""CODI: one model teaches itself (Shen et al., 2502.21074, section 3).
+
+    teacher:  question | – | steps, answer                   cross-entropy on all of it
+    student:  question <bot> | z_1 … z_6 | <eot> answer      cross-entropy on the answer
+    z_{i+1} = LayerNorm(MLP(h_i))                            `thoughts.Projection`
+    L = L_student + α·L_teacher + β·L_KD                     (Eq. 3; L_KD: `losses.distillation_loss`)
+
+L_KD matches the two at one token, the answer's door. Teacher and student are the same weights, so they read the
+question once and go on from the same context.
+Where the official code differs: it runs the teacher twice and, by default, lets thoughts and answer attend to the
+question's padding (`attend_to_padding` reproduces that).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from latent_cot.curriculum import Stage, distill
+from latent_cot.losses import Distance, distillation_loss, language_loss
+from latent_cot.methods import Losses, Method, read_language
+from latent_cot.models import Reasoner
+from latent_cot.sequences import Batch
+from latent_cot.thoughts import read, think, with_padding_visible
+from latent_cot.tokens import Markers
+
+
+@dataclass(frozen=True)
+class CodiOptions:
+    """Official options under plain names; defaults are those of GPT-2."""
+
+    n_thoughts: int = 6  # num_latent
+    distance: Distance = "smooth_l1"  # distill_loss_type
+    divide_by_std: bool = True  # distill_loss_div_std
+    student_weight: float = 1.0
+    teacher_weight: float = 1.0  # ref_loss_factor
+    distill_weight: float = 1.0  # distill_loss_factor (20 for LLaMA)
+    keep_last_step: bool = False  # include_last_cot
+    attend_to_padding: bool = False  # not fix_attn_mask
+
+
+def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions) -> Losses:
+    """The three losses of a batch whose problems carry a teacher's language."""
+    embeds, mask = reasoner.embed(batch.question), batch.question_mask
+    # The question is left-padded: its last column is <bot> for every problem, and only the student reads it.
+    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    positions = columns[:, :-1] if options.attend_to_padding else None
+    question, _ = read(reasoner.lm, embeds[:, :-1], mask[:, :-1], positions=positions)
+    student = with_padding_visible(question) if options.attend_to_padding else question
+    student, _ = read(reasoner.lm, embeds[:, -1:], mask[:, -1:], student)
+    student, _, _ = think(reasoner.lm, student, batch.n_thoughts, reasoner.writer)
+
+    predicting, student_levels = read_language(reasoner, student, batch.language)
+    losses = {"student": options.student_weight * language_loss(predicting, reasoner.head, batch.language)}
+    if options.teacher_weight or options.distill_weight:
+        predicting, teacher_levels = read_language(reasoner, question, batch.teacher)
+        losses["teacher"] = options.teacher_weight * language_loss(predicting, reasoner.head, batch.teacher)
+    if options.distill_weight:
+        rows = torch.arange(len(batch.ids), device=mask.device)
+        at_door = distillation_loss(
+            tuple(level[rows, batch.language.door] for level in student_levels),
+            tuple(level[rows, batch.teacher.door] for level in teacher_levels),
+            options.distance,
+            options.divide_by_std,
+            batch.n_problems,
+        )
+        losses["distill"] = options.distill_weight * at_door
+    return losses
+
+
+def codi(markers: Markers, options: CodiOptions, steps: int, lr: float, warmup: int = 20) -> Method:
+    """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
+    stage = Stage("codi", steps, distill(markers, options.n_thoughts, options.keep_last_step), lr, "cosine", warmup)
+    return Method(
+        name="codi",
+        writer="projection",
+        curriculum=(stage,),
+        n_thoughts=options.n_thoughts,
+        supervise=lambda reasoner, batch: supervise_codi(reasoner, batch, options),
+    )

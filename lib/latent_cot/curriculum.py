@@ -1,0 +1,119 @@
+"""What language remains, stage by stage: the curricula as data.
+
+A `Stage` says for how many optimiser steps, at which learning rate, and how a problem is arranged as
+`question | thoughts | language`. A curriculum is a tuple of stages; the training loop knows nothing else.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from latent_cot.sequences import Encoded, Sequence
+from latent_cot.tokens import Markers
+
+Arrange = Callable[[Encoded, random.Random], Sequence]
+Mixing = Literal["none", "uniform", "improved"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    steps: int  # optimiser steps; the optimiser and its warm-up start anew with each stage
+    arrange: Arrange
+    lr: float
+    schedule: Literal["constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
+    warmup: int = 20  # optimiser steps
+
+
+def sequence(
+    problem: Encoded, markers: Markers, n_thoughts: int, remaining: tuple[tuple[int, ...], ...], marked: bool = True
+) -> Sequence:
+    """question [<bot>] | n thoughts | [<eot>] remaining steps, answer. The marker `<eot>` is read, never learned."""
+    bot = (markers.bot,) if marked and markers.bot is not None else ()
+    eot = (markers.eot,) if marked and markers.eot is not None else ()
+    steps = (*eot, *chain.from_iterable(remaining))
+    return Sequence(
+        id=problem.id,
+        question=problem.question + bot,
+        n_thoughts=n_thoughts,
+        language=steps + problem.answer,
+        n_unsupervised=len(eot),
+        door=len(steps) + problem.door,
+    )
+
+
+def all_steps(markers: Markers) -> Arrange:
+    """CoT-SFT: no thoughts, every step in language."""
+    return lambda problem, rng: sequence(problem, markers, 0, problem.steps, marked=False)
+
+
+def no_steps(markers: Markers, n_thoughts: int = 0) -> Arrange:
+    """No-CoT-SFT (no thoughts), pause tokens, and the students of CODI: only the answer in language."""
+    return lambda problem, rng: sequence(problem, markers, n_thoughts, (), marked=n_thoughts > 0)
+
+
+def replace_steps_with_thoughts(
+    markers: Markers,
+    stage: int,
+    last_stage: int,
+    latents_per_step: int = 1,
+    pad_to_last: bool = True,
+    mixing: Mixing = "none",
+    mixing_share: float = 0.3,
+    thoughts: bool = True,
+) -> Arrange:
+    """Coconut, stage k: the first k steps become c·k thoughts, steps k+1… stay in language (section 3, Figure 2).
+
+    Past `last_stage` all remaining steps go; the thoughts stay c·last_stage (`pad_to_last`, the official
+    `pad_latent_to_max`) or c·min(steps, last_stage). `mixing` puts other stages in: "uniform" with probability
+    `mixing_share` (the official `uniform_prob`: any k up to the problem's number of steps), "improved" always, stage i
+    with weight i+1 among 0…k (2602.22441). `thoughts=False` drops steps on the same schedule without thinking
+    ("w/o thought"), then without markers.
+    """
+
+    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+        k = stage
+        if mixing == "uniform" and rng.random() < mixing_share:
+            k = rng.randrange(len(problem.steps) + 1)
+        elif mixing == "improved":
+            k = rng.choices(range(stage + 1), weights=range(1, stage + 2))[0]
+        kept, replaced = problem.steps[k:], k
+        if k > last_stage:
+            kept, replaced = (), last_stage if pad_to_last else min(len(problem.steps), last_stage)
+        n_thoughts = replaced * latents_per_step if thoughts else 0
+        return sequence(problem, markers, n_thoughts, kept, marked=thoughts)
+
+    return arrange
+
+
+def remove_tokens_from_left(markers: Markers, n_removed: int, smoothing: float = 4.0) -> Arrange:
+    """iCoT: the first `n_removed` tokens of the chain are gone, and o more with P(o) ∝ exp(-λo) (2405.14838, sec. 3)."""
+
+    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+        extra = int(rng.expovariate(smoothing)) if math.isfinite(smoothing) else 0
+        chain_tokens = tuple(chain.from_iterable(problem.steps))[n_removed + extra :]
+        return sequence(problem, markers, 0, (chain_tokens,), marked=False)
+
+    return arrange
+
+
+def distill(markers: Markers, n_thoughts: int, keep_last_step: bool) -> Arrange:
+    """CODI: the student sees thoughts and the answer, the teacher all steps (the last one dropped by default) and the
+    answer. Without its last step a one-step problem would leave the teacher nothing to say; there it is kept."""
+
+    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+        steps = problem.steps if keep_last_step or len(problem.steps) < 2 else problem.steps[:-1]
+        explicit = tuple(chain.from_iterable(steps))
+        student = sequence(problem, markers, n_thoughts, ())
+        return Sequence(
+            **{
+                **vars(student),
+                "teacher": explicit + problem.answer,
+                "teacher_door": len(explicit) + problem.door,
+            }
+        )
+
+    return arrange

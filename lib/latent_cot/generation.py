@@ -1,0 +1,124 @@
+"""Answering questions: think, then write, batched over problems with one cache."""
+
+from collections.abc import Callable, Sequence as Seq
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from latent_cot.models import Reasoner
+from latent_cot.sequences import Batch, Sequence, check_length, collate
+from latent_cot.thoughts import Context, Given, read, select, think
+
+Intervention = Callable[[Float[Tensor, "batch thoughts d"]], Float[Tensor, "batch thoughts d"]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Greedy at temperature 0. CODI evaluates at .1 / 40 / .95, SoftCoT at 1 / – / 1."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    id: str
+    text: str
+    tokens: tuple[int, ...]  # language written, end of sequence included
+    thoughts: Float[Tensor, "thoughts d"]
+
+    @property
+    def n_tokens(self) -> int:
+        """Positions spent after the question: thoughts and language."""
+        return len(self.thoughts) + len(self.tokens)
+
+
+def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | None) -> tuple[Context, list[Tensor]]:
+    question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
+    stop = reasoner.stop if reasoner.stop_head is not None else None
+    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop)
+    if intervene is not None and thoughts.shape[1]:
+        thoughts = intervene(thoughts)
+        context, _, real = think(reasoner.lm, question, batch.n_thoughts, Given(thoughts))
+    return context, [row[kept] for row, kept in zip(thoughts, real)]
+
+
+@torch.inference_mode()
+def answer_batch(
+    reasoner: Reasoner,
+    prompts: Seq[Sequence],
+    max_new_tokens: int,
+    sampling: Sampling = Sampling(),
+    intervene: Intervention | None = None,
+) -> list[Answer]:
+    """Answer prompts (`Sequence`s whose language is what is forced after the thoughts, usually <eot> or nothing).
+
+    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read.
+    Raises ContextTooLong if a prompt and its answer cannot fit.
+    """
+    for prompt in prompts:
+        check_length(prompt, reasoner.context_length, max_new_tokens)
+    device = next(reasoner.parameters()).device
+    batch = collate(prompts, reasoner.markers).to(device)
+    context, thoughts = _thoughts_of(reasoner, batch, intervene)
+    if batch.language.ids.shape[1]:
+        context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
+
+    warpers = LogitsProcessorList()
+    if sampling.temperature:
+        warpers.append(TemperatureLogitsWarper(sampling.temperature))
+        warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
+        warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+    generator = torch.Generator(device).manual_seed(sampling.seed)
+    written: list[list[int]] = [[] for _ in prompts]
+    rows = torch.arange(len(prompts), device=device)
+    for _ in range(max_new_tokens):
+        logits = reasoner.head(context.hidden).float()
+        if sampling.temperature:
+            probabilities = warpers(batch.question[rows], logits).softmax(-1)
+            token = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+        else:
+            token = logits.argmax(-1)
+        for row, t in zip(rows.tolist(), token.tolist()):
+            written[row].append(t)
+        going = (token != reasoner.markers.eos).nonzero().squeeze(1)
+        if len(going) == 0:
+            break
+        if len(going) < len(rows):
+            rows, token, context = rows[going], token[going], select(context, going)
+        embeds = reasoner.embed(token[:, None])
+        context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
+    return [
+        Answer(prompt.id, reasoner.tokenizer.decode(tokens, skip_special_tokens=True), tuple(tokens), z)
+        for prompt, tokens, z in zip(prompts, written, thoughts)
+    ]
+
+
+def answer(
+    reasoner: Reasoner,
+    prompts: Seq[Sequence],
+    max_new_tokens: int,
+    batch_size: int = 64,
+    sampling: Sampling = Sampling(),
+    intervene: Intervention | None = None,
+) -> list[Answer]:
+    """Answer any number of prompts, batched by length; answers come back in the prompts' order.
+
+    Batches differ by at most one problem in size, so that an intervention that swaps thoughts never meets a lone one.
+    """
+    was_training = reasoner.training
+    reasoner.eval()
+    by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i].question))
+    n_batches = -(-len(prompts) // batch_size)
+    answers: dict[int, Answer] = {}
+    for part in torch.tensor(by_length).tensor_split(n_batches):
+        batch = [prompts[i] for i in part.tolist()]
+        for i, result in zip(part.tolist(), answer_batch(reasoner, batch, max_new_tokens, sampling, intervene)):
+            answers[i] = result
+    reasoner.train(was_training)
+    return [answers[i] for i in range(len(prompts))]

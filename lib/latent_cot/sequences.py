@@ -1,0 +1,183 @@
+"""`question | thoughts | language` → token ids → a padded batch.
+
+`encode` tokenises a problem once, piece by piece, so that a curriculum can later drop pieces without changing the
+rest; `collate` pads questions on the left and language on the right, so that thoughts sit between them in one block.
+
+Shape letters: batch = problems, q = longest question, l = longest language.
+"""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from latent_cot.tasks import Problem
+from latent_cot.tokens import Markers
+
+IGNORED = -100  # the label of a position that is not supervised (PyTorch's convention)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a problem is written. Defaults: CODI's answer prompt; Coconut writes "### " and ends lines with newlines."""
+
+    answer_prompt: str = "The answer is:"
+    question_end: str = "\n"
+    step_end: str = "\n"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A problem in token ids; nothing is decided yet about thoughts or what language remains."""
+
+    id: str
+    question: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    answer: tuple[int, ...]  # answer prompt, answer, end of sequence
+    door: int  # index in `answer` of the token whose state predicts the answer's first character
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What one problem looks like at one stage of a curriculum: question | n thoughts | language."""
+
+    id: str
+    question: tuple[int, ...]
+    n_thoughts: int
+    language: tuple[int, ...]
+    n_unsupervised: int = 0  # leading language tokens that are read but not learned (the end-of-thought marker)
+    door: int = 0  # index in `language`
+    teacher: tuple[int, ...] = ()  # CODI: the explicit language that the same model learns from the same question
+    teacher_door: int = 0
+
+
+@dataclass(frozen=True)
+class Language:
+    """A right-padded block of language. `n_supervised` counts the whole global batch, so that losses of micro-batches
+    and processes add up to the loss of the batch."""
+
+    ids: Int[Tensor, "batch l"]
+    mask: Bool[Tensor, "batch l"]
+    labels: Int[Tensor, "batch l"]
+    door: Int[Tensor, " batch"]
+    n_supervised: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: tuple[str, ...]
+    question: Int[Tensor, "batch q"]  # left-padded
+    question_mask: Bool[Tensor, "batch q"]
+    n_thoughts: Int[Tensor, " batch"]
+    language: Language
+    teacher: Language | None
+    n_problems: int  # in the global batch
+
+    def rows(self, rows: slice) -> "Batch":
+        """A micro-batch, or one process's share; the global counts stay."""
+
+        def cut(block: Language) -> Language:
+            return replace(block, ids=block.ids[rows], mask=block.mask[rows], labels=block.labels[rows], door=block.door[rows])
+
+        return replace(
+            self,
+            ids=self.ids[rows],
+            question=self.question[rows],
+            question_mask=self.question_mask[rows],
+            n_thoughts=self.n_thoughts[rows],
+            language=cut(self.language),
+            teacher=self.teacher and cut(self.teacher),
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        def move(item):
+            return replace(item, **{k: v.to(device) for k, v in vars(item).items() if isinstance(v, Tensor)})
+
+        return replace(move(self), language=move(self.language), teacher=self.teacher and move(self.teacher))
+
+
+class ContextTooLong(ValueError):
+    """A problem does not fit the model's context."""
+
+
+def encode(problem: Problem, tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout()) -> Encoded:
+    """Token ids of a problem.
+
+    The door is the token before the one that holds the answer's first character: ':' for GPT-2, the space after it
+    for tokenizers that split " 18" into " " and digits (CODI, appendix; the official code adds 1 for Llama and Qwen).
+    """
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    text = f"{layout.answer_prompt} {problem.answer}"
+    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    first = len(text) - len(problem.answer)
+    holds_answer = next(i for i, (start, end) in enumerate(tokens["offset_mapping"]) if end > first)
+    return Encoded(
+        id=problem.id,
+        question=ids(problem.question + layout.question_end),
+        steps=tuple(ids(step + layout.step_end) for step in problem.steps),
+        answer=(*tokens["input_ids"], tokenizer.eos_token_id),
+        door=holds_answer - 1,
+    )
+
+
+def check_length(sequence: Sequence, context_length: int, new_tokens: int = 0) -> None:
+    """Raise ContextTooLong, with the problem's id and length, if a sequence cannot fit."""
+    length = len(sequence.question) + sequence.n_thoughts + max(len(sequence.language), len(sequence.teacher)) + new_tokens
+    if length > context_length:
+        raise ContextTooLong(f"problem {sequence.id!r} needs {length} positions, the model has {context_length}")
+
+
+def _pad(rows: Seq[Seq[int]], pad: int, left: bool = False) -> tuple[Tensor, Tensor]:
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        columns = slice(width - len(row), width) if left else slice(0, len(row))
+        ids[i, columns] = torch.tensor(row, dtype=torch.long)
+        mask[i, columns] = True
+    return ids, mask
+
+
+def _language(rows: Seq[Seq[int]], n_unsupervised: Seq[int], doors: Seq[int], pad: int) -> Language:
+    ids, mask = _pad(rows, pad)
+    supervised = mask & (torch.arange(ids.shape[1]) >= torch.tensor(n_unsupervised)[:, None])
+    labels = ids.masked_fill(~supervised, IGNORED)
+    return Language(ids, mask, labels, torch.tensor(doors), int(supervised.sum()))
+
+
+def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
+    """Pad sequences into a batch: questions end in the same column, language starts in the same column."""
+    question, question_mask = _pad([s.question for s in sequences], markers.pad, left=True)
+    unsupervised, no_prefix = [s.n_unsupervised for s in sequences], [0] * len(sequences)
+    teacher = None
+    if any(s.teacher for s in sequences):
+        teacher = _language([s.teacher for s in sequences], no_prefix, [s.teacher_door for s in sequences], markers.pad)
+    return Batch(
+        ids=tuple(s.id for s in sequences),
+        question=question,
+        question_mask=question_mask,
+        n_thoughts=torch.tensor([s.n_thoughts for s in sequences]),
+        language=_language([s.language for s in sequences], unsupervised, [s.door for s in sequences], markers.pad),
+        teacher=teacher,
+        n_problems=len(sequences),
+    )
+
+
+def length_grouped(lengths: Seq[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
+    """Shuffled batches of indices in which lengths are alike, so that padding is a few percent.
+
+    Shuffle, cut into windows of 50 batches, sort each window by length, cut into batches, shuffle the batches.
+    A last incomplete batch is kept.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    window, batches = 50 * batch_size, []
+    for start in range(0, len(order), window):
+        chunk = sorted(order[start : start + window], key=lambda i: lengths[i])
+        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]

@@ -1,0 +1,165 @@
+"""The latent loop, and who writes the thoughts.
+
+Every method in this repository answers `question | thoughts | language`. A *thought* is an input position that no
+text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in the repository; it is
+batched, cached and differentiable, so training, generation and probing all call it.
+
+Papers: Coconut (arXiv 2412.06769, section 3), CODI (2502.21074, section 3), pause tokens (2310.02226).
+Where the official code differs: Coconut re-splits the whole padded batch at every thought and logs logits everywhere;
+CODI drops the attention mask after the question (see `codi.CodiOptions.attend_to_padding`). Positions and attention
+here count real tokens only, so that a problem's thoughts are the same alone and in a batch.
+
+Shape letters: batch = problems, new = columns read now, seen = columns read so far, d = width of the model.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+Writer = Callable[[Float[Tensor, "batch d"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a language model has read so far. A value: reading on returns a new one and leaves this one usable."""
+
+    cache: DynamicCache
+    mask: Bool[Tensor, "batch seen"]  # False where a column is padding for that problem
+    hidden: Float[Tensor, "batch d"]  # last hidden state at each problem's last real position
+
+
+def body(lm: nn.Module) -> PreTrainedModel:
+    """The transformer without its LM head, also from inside a PEFT wrapper."""
+    return getattr(lm, "get_base_model", lambda: lm)().get_decoder()
+
+
+def _fork(cache: DynamicCache) -> DynamicCache:
+    """A cache appends by concatenation, so a shallow copy is a fork: the given one keeps its own tensors."""
+    fork = copy.copy(cache)
+    fork.layers = [copy.copy(layer) for layer in cache.layers]
+    return fork
+
+
+def read(
+    lm: nn.Module,
+    embeds: Float[Tensor, "batch new d"],
+    mask: Bool[Tensor, "batch new"],
+    context: Context | None = None,
+    positions: Int[Tensor, "batch new"] | None = None,
+) -> tuple[Context, tuple[Float[Tensor, "batch new d"], ...]]:
+    """Read input embeddings after `context`; return the longer context and the hidden states of every level.
+
+    Levels are the embedding output and each layer's output, the last one after the final norm. Problems may be padded
+    on either side. `positions` overrides the count of real tokens.
+    """
+    if context is None:
+        empty = embeds.new_zeros(embeds.shape[0], 0, dtype=torch.bool)
+        context = Context(DynamicCache(config=body(lm).config), empty, embeds.new_zeros(embeds.shape[0], embeds.shape[2]))
+    if positions is None:
+        positions = (context.mask.sum(1, keepdim=True) + mask.cumsum(1) - 1).clamp(min=0)
+    cache = _fork(context.cache)
+    seen = torch.cat([context.mask, mask], dim=1)
+    output = body(lm)(
+        inputs_embeds=embeds,
+        attention_mask=seen.long(),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        output_hidden_states=True,
+    )
+    levels = output.hidden_states
+    last_real = mask.long().cumsum(1).argmax(1)  # the first maximum of the running count
+    hidden = levels[-1][torch.arange(len(embeds), device=embeds.device), last_real]
+    hidden = torch.where(mask.any(1, keepdim=True), hidden, context.hidden.to(hidden.dtype))
+    return Context(cache, seen, hidden), levels
+
+
+def think(
+    lm: nn.Module,
+    context: Context,
+    n_thoughts: Int[Tensor, " batch"],
+    write: Writer,
+    stop: Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]] | None = None,
+) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    """The latent loop: `n_thoughts` times, the writer turns the last hidden state into the next input.
+
+    z_{i+1} = write(h_i),   h_{i+1} = LM(question, z_1 … z_{i+1})        (Coconut: write = identity; CODI: projection)
+
+    Returns the context after the thoughts, the thoughts, and which of them each problem really had (problems with
+    fewer thoughts idle in masked columns). `stop` may end a problem's thinking early, after at least one thought.
+    """
+    thoughts, real = [], []
+    for i in range(int(n_thoughts.max())):
+        thinking = n_thoughts > i
+        thought = write(context.hidden, i)
+        context, _ = read(lm, thought[:, None], thinking[:, None], context)
+        if stop is not None:
+            n_thoughts = torch.where(stop(context.hidden), n_thoughts.clamp(max=i + 1), n_thoughts)
+        thoughts.append(thought)
+        real.append(thinking)
+    if not thoughts:
+        shape = (len(n_thoughts), 0)
+        return context, context.hidden.new_zeros(*shape, context.hidden.shape[1]), context.mask.new_zeros(shape)
+    return context, torch.stack(thoughts, 1), torch.stack(real, 1)
+
+
+def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
+    """Only some problems of a context, in the given order."""
+    cache = _fork(context.cache)
+    cache.batch_select_indices(rows)
+    return Context(cache, context.mask[rows], context.hidden[rows])
+
+
+def with_padding_visible(context: Context) -> Context:
+    """The context as the official CODI code sees it after the question: padding attended to and counted."""
+    return replace(context, mask=torch.ones_like(context.mask))
+
+
+class HiddenState(nn.Module):
+    """Coconut: the last hidden state is the next input, as it is."""
+
+    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+        return hidden
+
+
+class Pause(nn.Module):
+    """Pause tokens: one learned embedding, whatever the model has read (Goyal et al., 2310.02226)."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(d_model) * 0.02)
+
+    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+        return self.embedding.to(hidden.dtype).expand_as(hidden)
+
+
+class Projection(nn.Sequential):
+    """CODI: Dropout → Linear → GELU → Linear → LayerNorm over the last hidden state (CODI, section 3.2).
+
+    Submodules carry the official names, so that released projections load as they are.
+    """
+
+    def __init__(self, d_model: int, width: int | None = None, norm: bool = True, dropout: float = 0.0):
+        width = width or d_model
+        super().__init__(nn.Dropout(dropout), nn.Linear(d_model, width), nn.GELU(), nn.Linear(width, d_model))
+        if norm:
+            self.add_module("ln", nn.LayerNorm(d_model))
+
+    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+        return super().forward(hidden)
+
+
+class Given(nn.Module):
+    """Thoughts decided beforehand: another problem's, a mean, an edited copy. What interventions write with."""
+
+    def __init__(self, thoughts: Float[Tensor, "batch thoughts d"]):
+        super().__init__()
+        self.thoughts = thoughts
+
+    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+        return self.thoughts[:, i].to(hidden.dtype)

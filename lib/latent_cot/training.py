@@ -1,0 +1,272 @@
+"""One training loop for every method, on accelerate: stages, micro-batches, processes, resume.
+
+The loop knows stages, not methods. A step's data, dropout aside, is a function of (seed, stage, step) alone, so that a
+killed run goes on where its last checkpoint stood and ends with the weights of one that was never killed.
+Checkpoints are safetensors: weights, Adam's two moments, the random state; nothing is pickled.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence as Seq
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import get_scheduler
+
+from latent_cot.curriculum import Stage
+from latent_cot.methods import Method
+from latent_cot.models import Reasoner
+from latent_cot.sequences import Encoded, check_length, collate, length_grouped
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Defaults suit the tiny tier; Coconut and CODI name theirs in PAPERS-quoting grids."""
+
+    batch_size: int = 128  # problems per optimiser step, over all processes
+    micro_batch: int = 0  # problems per forward pass and process; 0: all at once
+    weight_decay: float = 0.01
+    clip: float = 1.0  # gradient norm
+    betas: tuple[float, float] = (0.9, 0.98)
+    writer_lr_factor: float = 1.0
+    precision: Literal["no", "bf16"] = "no"  # autocast
+    validations: int = 4  # in the last stage, evenly spaced; the best weights are kept
+    checkpoint_every: int = 250  # optimiser steps
+    seed: int = 0
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class _Supervised(nn.Module):
+    """One forward pass = the loss parts of a batch, so that DDP sees every use of the weights."""
+
+    def __init__(self, reasoner: Reasoner, method: Method):
+        super().__init__()
+        self.reasoner, self.supervise = reasoner, method.supervise
+
+    def forward(self, batch) -> dict[str, Tensor]:
+        return self.supervise(self.reasoner, batch)
+
+
+@dataclass
+class _Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    stage: int = 0
+    step: int = 0  # optimiser steps done in this stage
+    best: float = -math.inf  # validation score of the kept weights
+    history: list[dict] = field(default_factory=list)
+
+
+def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
+    """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
+    lengths = [len(p.question) + len(p.answer) + sum(map(len, p.steps)) for p in problems]
+    size = min(options.batch_size, len(problems))
+    for epoch in range(10**9):
+        generator = torch.Generator().manual_seed((options.seed * 1000 + stage) * 10_000 + epoch)
+        yield from (batch for batch in length_grouped(lengths, size, generator) if len(batch) == size)
+
+
+def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.optim.AdamW:
+    trained = [(n, p) for n, p in reasoner.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for n, p in trained if not n.startswith("writer.")], "lr": stage.lr},
+        {"params": [p for n, p in trained if n.startswith("writer.")], "lr": stage.lr * options.writer_lr_factor},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], betas=options.betas, weight_decay=options.weight_decay)
+
+
+def _trained_weights(reasoner: Reasoner) -> dict[str, Tensor]:
+    return {n: p.detach().clone() for n, p in reasoner.named_parameters() if p.requires_grad}
+
+
+def _set_weights(reasoner: Reasoner, weights: dict[str, Tensor]) -> None:
+    parameters = dict(reasoner.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
+    os.replace(part, path)
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+
+
+def _save_checkpoint(
+    folder: Path, reasoner: Reasoner, optimizer: torch.optim.Optimizer, progress: _Progress, signature: str
+) -> None:
+    tensors = {"rng": torch.get_rng_state()}
+    for name, parameter in reasoner.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"weight/{name}"] = parameter.detach()
+            for key, moment in optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}/{name}"] = moment.reshape(-1) if moment.dim() == 0 else moment
+    _save(folder / "checkpoint.safetensors", tensors, {"progress": json.dumps(asdict(progress)), "signature": signature})
+
+
+def _load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[_Progress, dict[str, Tensor]] | None:
+    """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count)."""
+    if not (folder / "checkpoint.safetensors").exists():
+        return None
+    tensors, metadata = _load(folder / "checkpoint.safetensors")
+    if metadata["signature"] != signature:
+        return None
+    _set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
+    torch.set_rng_state(tensors["rng"])
+    return _Progress(**json.loads(metadata["progress"])), tensors
+
+
+def _restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in reasoner.named_parameters():
+        if f"exp_avg/{name}" in tensors:
+            optimizer.state[parameter] = {
+                key: tensors[f"{key}/{name}"].squeeze() if key == "step" else tensors[f"{key}/{name}"].to(parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+
+
+def run_signature(method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
+    """What a checkpoint must have been made with for a run to go on from it."""
+    stages = [(s.name, s.steps, s.lr, s.schedule, s.warmup) for s in method.curriculum]
+    data = hashlib.sha256(repr([(p.id, p.question, p.answer) for p in problems]).encode()).hexdigest()[:16]
+    return repr((method.name, stages, asdict(options), data))
+
+
+def train(
+    reasoner: Reasoner,
+    method: Method,
+    problems: Seq[Encoded],
+    options: TrainOptions = TrainOptions(),
+    validate: Callable[[], float] | None = None,
+    folder: Path | None = None,
+    progress_bar: bool = True,
+) -> pd.DataFrame:
+    """Train `reasoner` through the method's curriculum; return the history (stage, step, loss and its parts, seconds).
+
+    In the last stage `validate` is called `options.validations` times and the best weights are the ones left in the
+    reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
+    Raises ContextTooLong before the first step, TrainingDiverged at a loss that is not finite.
+    """
+    for stage in method.curriculum:
+        for problem in problems:
+            check_length(stage.arrange(problem, random.Random(0)), reasoner.context_length)
+    accelerator = Accelerator(
+        mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+    )
+    # Each process draws its own dropout; everything else is seeded per step.
+    torch.manual_seed(options.seed + accelerator.process_index)
+    signature = run_signature(method, problems, options)
+    resumed = _load_checkpoint(folder, reasoner, signature) if folder else None
+    progress, tensors = resumed or (_Progress(), {})
+    best = None
+    if folder and progress.best > -math.inf:
+        best, _ = _load(folder / "best.safetensors")
+    supervised = accelerator.prepare(_Supervised(reasoner, method))
+    supervised.train()
+
+    total = sum(stage.steps for stage in method.curriculum)
+    done = sum(stage.steps for stage in method.curriculum[: progress.stage]) + progress.step
+    bar = tqdm(total=total, initial=done, disable=not (progress_bar and accelerator.is_main_process), unit="step")
+    for number in range(progress.stage, len(method.curriculum)):
+        stage, last = method.curriculum[number], number == len(method.curriculum) - 1
+        optimizer = accelerator.prepare(_optimizer(reasoner, stage, options))
+        if number == progress.stage and progress.step:
+            _restore_moments(optimizer.optimizer, reasoner, tensors)
+        scheduler = get_scheduler(stage.schedule, optimizer.optimizer, min(stage.warmup, stage.steps // 2), stage.steps)
+        marks = {round(stage.steps * (i + 1) / options.validations) for i in range(options.validations)} if last else set()
+        for step, rows in enumerate(_stage_batches(problems, number, options)):
+            if step >= stage.steps:
+                break
+            if number == progress.stage and step < progress.step:
+                scheduler.step()  # replay the schedule up to the checkpoint
+                continue
+            started = time.perf_counter()
+            parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, stage, problems, rows, number, step, options)
+            entry = {"stage": stage.name, "step": step + 1, "loss": sum(parts.values()), **parts}
+            entry["problems_per_second"] = len(rows) / (time.perf_counter() - started)
+            progress.history.append(entry)
+            bar.update()
+            bar.set_postfix({k: f"{v:.3g}" for k, v in entry.items() if k not in ("stage", "step")}, refresh=False)
+            bar.set_description(stage.name, refresh=False)
+            progress.stage, progress.step = number, step + 1
+            if step + 1 in marks and validate is not None:
+                score = validate()
+                supervised.train()
+                entry["validation"] = score
+                if score > progress.best:
+                    progress.best, best = score, _trained_weights(reasoner)
+                    if folder and accelerator.is_main_process:
+                        _save(folder / "best.safetensors", best, {"score": str(score)})
+            if folder and accelerator.is_main_process and (
+                (step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps
+            ):
+                _save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
+        if not last:
+            progress.stage, progress.step, tensors = number + 1, 0, {}
+    bar.close()
+    if best is not None:
+        _set_weights(reasoner, best)
+    return pd.DataFrame(progress.history)
+
+
+def _optimizer_step(
+    accelerator: Accelerator,
+    supervised: nn.Module,
+    optimizer,
+    scheduler,
+    stage: Stage,
+    problems: Seq[Encoded],
+    rows: list[int],
+    number: int,
+    step: int,
+    options: TrainOptions,
+) -> dict[str, float]:
+    """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
+    rng = random.Random(f"{options.seed}/{number}/{step}")
+    batch = collate([stage.arrange(problems[i], rng) for i in rows], accelerator.unwrap_model(supervised).reasoner.markers)
+    share = math.ceil(len(rows) / accelerator.num_processes)
+    first = share * accelerator.process_index
+    cuts = list(range(first, min(first + share, len(rows)), options.micro_batch or share))
+    totals: dict[str, float] = {}
+    for cut in cuts:
+        micro = batch.rows(slice(cut, min(cut + (options.micro_batch or share), first + share))).to(accelerator.device)
+        waiting = contextlib.nullcontext() if cut == cuts[-1] else accelerator.no_sync(supervised)
+        with waiting, accelerator.autocast():
+            parts = supervised(micro)
+            # The parts already add up over processes; DDP averages gradients, hence the factor.
+            accelerator.backward(sum(parts.values()) * accelerator.num_processes)
+        for name, part in parts.items():
+            totals[name] = totals.get(name, 0.0) + part.detach()
+    if accelerator.num_processes > 1:
+        totals = {name: accelerator.reduce(part) for name, part in totals.items()}
+    parts = {name: float(part) for name, part in totals.items()}
+    if not math.isfinite(sum(parts.values())):
+        ids = ", ".join(batch.ids[:8])
+        raise TrainingDiverged(f"loss {parts} at step {step + 1} of {stage.name}; batch: {ids} …; last checkpoint kept")
+    accelerator.clip_grad_norm_(supervised.parameters(), options.clip)
+    optimizer.step()
+    scheduler.step()
+    optimizer.zero_grad()
+    return parts

@@ -1,0 +1,155 @@
+"""Loss, gradients and greedy tokens agree with what the official implementations compute (float64, tiny weights).
+
+`pytest tests/test_parity.py --golden DIR` runs any folder of such cases; tests/golden/README.md gives the format.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from latent_cot.codi import CodiOptions, supervise_codi
+from latent_cot.generation import answer_batch
+from latent_cot.methods import supervise_language
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora, load_official
+from latent_cot.sequences import Sequence, collate
+
+
+def pytest_generate_tests(metafunc):
+    folder = Path(metafunc.config.getoption("--golden"))
+    for kind in ("coconut", "codi"):
+        if f"{kind}_case" in metafunc.fixturenames:
+            cases = sorted(folder.glob(f"{kind}_*.json"))
+            assert cases, f"no {kind}_*.json in {folder}"
+            metafunc.parametrize(f"{kind}_case", cases, ids=lambda path: path.stem)
+
+
+@dataclass
+class Case:
+    facts: dict
+    reasoner: Reasoner
+
+
+def load_case(path: Path, ids: dict, new_tokens: int, spec: ReasonerSpec, lora: dict | None = None) -> Case:
+    facts = json.loads(path.read_text())
+    config = AutoConfig.for_model(**{k: v for k, v in facts["config"].items() if k != "_attn_implementation_autoset"})
+    config.vocab_size += new_tokens
+    names = {ids["pad"]: "<pad>", ids["eos"]: "<eos>", ids["bot"]: "<bot>", ids["eot"]: "<eot>"}
+    vocabulary = {names.get(i, f"w{i}"): i for i in range(config.vocab_size)}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>")), pad_token="<pad>", eos_token="<eos>"
+    )
+    lm = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
+    if lora:
+        lm = add_lora(lm, spec).double()
+    reasoner = Reasoner(lm, tokenizer, spec).double()
+    load_official(reasoner, path.with_suffix(".safetensors"))
+    return Case(facts, reasoner)
+
+
+def check_gradients(reasoner: Reasoner, expected: dict[str, float], rename) -> None:
+    norms = {rename(n): p.grad.norm().item() for n, p in reasoner.named_parameters() if p.grad is not None}
+    assert set(expected) <= set(norms)
+    for name, norm in expected.items():
+        assert norms[name] == pytest.approx(norm, rel=1e-7, abs=1e-12), name
+
+
+def coconut(path: Path) -> Case:
+    ids = json.loads(path.read_text())["ids"]
+    ids = {"pad": ids["pad"], "eos": ids["eos"], "bot": ids["start_latent"], "eot": ids["end_latent"]}
+    return load_case(path, ids, 0, ReasonerSpec(writer="hidden"))
+
+
+def split_coconut(facts: dict, n: int) -> Sequence:
+    """The official flat ids, cut where our sequences are cut."""
+    example, latent = facts["examples"][n], facts["ids"]["latent"]
+    ids = example["input_ids"]
+    first, n_thoughts = ids.index(latent), ids.count(latent)
+    return Sequence(str(n), tuple(ids[:first]), n_thoughts, tuple(ids[first + n_thoughts :]), n_unsupervised=1)
+
+
+def test_coconut_loss_and_gradients(coconut_case):
+    case = coconut(coconut_case)
+    sequences = [split_coconut(case.facts, n) for n in range(len(case.facts["examples"]))]
+    loss = supervise_language(case.reasoner, collate(sequences, case.reasoner.markers))["ce"]
+    assert loss.item() == pytest.approx(case.facts["loss"], rel=1e-9)
+    loss.backward()
+    check_gradients(case.reasoner, case.facts["gradient_norms"], lambda name: name.removeprefix("lm."))
+
+
+def test_coconut_greedy_tokens(coconut_case):
+    """All problems in one batch; the official code answers one at a time, without a cache."""
+    case = coconut(coconut_case)
+    prompts = []
+    for n in range(len(case.facts["examples"])):
+        s = split_coconut(case.facts, n)
+        prompts.append(Sequence(s.id, s.question, s.n_thoughts, s.language[:1]))
+    answers = answer_batch(case.reasoner, prompts, case.facts["max_new_tokens"])
+    eos = case.facts["ids"]["eos"]
+    for ours, theirs in zip(answers, case.facts["greedy_new_tokens"], strict=True):
+        if theirs[:1] == [eos]:  # the official code never checks the first new token for the end; ours stops there
+            theirs = []
+        assert [t for t in ours.tokens if t != eos] == theirs
+
+
+def codi(path: Path) -> tuple[Case, CodiOptions]:
+    facts = json.loads(path.read_text())
+    options = facts["options"]
+    assert options["use_prj"]
+    lora = facts["lora"] if facts["lora"]["use"] else None
+    spec = ReasonerSpec(
+        writer="projection",
+        projection_width=options["prj_dim"],
+        projection_norm=not options["prj_no_ln"],
+        lora_rank=lora["r"] if lora else 0,
+        lora_alpha=lora["alpha"] if lora else 0,
+        lora_dropout=0.0,
+    )
+    case = load_case(path, facts["ids"], 3, spec, lora)
+    return case, CodiOptions(
+        n_thoughts=options["num_latent"],
+        distance=options["distill_loss_type"],
+        divide_by_std=options["distill_loss_div_std"],
+        distill_weight=options["distill_loss_factor"],
+        teacher_weight=options["ref_loss_factor"],
+        attend_to_padding=not options["fix_attn_mask"],
+    )
+
+
+@pytest.mark.parametrize("attend_to_padding", [False, True])
+def test_codi_losses_and_gradients(codi_case, attend_to_padding):
+    """The cases have no padding, so both ways of treating it must agree with the official numbers."""
+    case, options = codi(codi_case)
+    options = CodiOptions(**{**vars(options), "attend_to_padding": attend_to_padding})
+    ids, sequences = case.facts["ids"], []
+    for n, example in enumerate(case.facts["examples"]):
+        door = len(ids["answer_prompt"]) - 1
+        sequences.append(
+            Sequence(
+                id=str(n),
+                question=(*example["question"], ids["bot"]),
+                n_thoughts=options.n_thoughts,
+                language=(ids["eot"], *example["answer"]),
+                n_unsupervised=1,
+                door=1 + door,
+                teacher=(*example["cot"], *example["answer"]),
+                teacher_door=len(example["cot"]) + door,
+            )
+        )
+    losses = supervise_codi(case.reasoner, collate(sequences, case.reasoner.markers), options)
+    for ours, theirs in (("student", "ce_loss"), ("distill", "distill_loss"), ("teacher", "ref_ce_loss")):
+        assert losses[ours].item() == pytest.approx(case.facts[theirs], rel=1e-9)
+    loss = sum(losses.values())
+    assert loss.item() == pytest.approx(case.facts["loss"], rel=1e-9)
+    loss.backward()
+    official = {"lm.": "codi.", "writer.": "prj."}
+    check_gradients(
+        case.reasoner,
+        case.facts["gradient_norms"],
+        lambda name: next(new + name.removeprefix(old) for old, new in official.items() if name.startswith(old)),
+    )
