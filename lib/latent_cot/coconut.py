@@ -15,7 +15,6 @@ from typing import Literal
 
 from latent_cot.curriculum import Mixing, Stage, replace_steps_with_thoughts
 from latent_cot.methods import Method
-from latent_cot.tokens import Markers
 
 Variant = Literal["coconut", "no_curriculum", "no_thought", "pause_as_thought"]
 
@@ -34,7 +33,6 @@ class CoconutOptions:
 
 
 def coconut(
-    markers: Markers,
     options: CoconutOptions,
     steps_per_stage: int,
     last_steps: int,
@@ -45,7 +43,6 @@ def coconut(
 
     def stage(k: int, steps: int, schedule: str) -> Stage:
         arrange = replace_steps_with_thoughts(
-            markers,
             k,
             options.n_stages,
             options.latents_per_step,

@@ -21,7 +21,6 @@ from latent_cot.methods import Losses, Method, read_language
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch
 from latent_cot.thoughts import read, think, with_padding_visible
-from latent_cot.tokens import Markers
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions) -> Lo
     return losses
 
 
-def codi(markers: Markers, options: CodiOptions, steps: int, lr: float, warmup: int = 20) -> Method:
+def codi(options: CodiOptions, steps: int, lr: float, warmup: int = 20) -> Method:
     """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
-    stage = Stage("codi", steps, distill(markers, options.n_thoughts, options.keep_last_step), lr, "cosine", warmup)
+    stage = Stage("codi", steps, distill(options.n_thoughts, options.keep_last_step), lr, "cosine", warmup)
     return Method(
         name="codi",
         writer="projection",

@@ -14,7 +14,7 @@ from typing import Literal
 from latent_cot.sequences import Encoded, Sequence
 from latent_cot.tokens import Markers
 
-Arrange = Callable[[Encoded, random.Random], Sequence]
+Arrange = Callable[[Encoded, Markers, random.Random], Sequence]
 Mixing = Literal["none", "uniform", "improved"]
 
 
@@ -45,18 +45,17 @@ def sequence(
     )
 
 
-def all_steps(markers: Markers) -> Arrange:
+def all_steps() -> Arrange:
     """CoT-SFT: no thoughts, every step in language."""
-    return lambda problem, rng: sequence(problem, markers, 0, problem.steps, marked=False)
+    return lambda problem, markers, rng: sequence(problem, markers, 0, problem.steps, marked=False)
 
 
-def no_steps(markers: Markers, n_thoughts: int = 0) -> Arrange:
+def no_steps(n_thoughts: int = 0) -> Arrange:
     """No-CoT-SFT (no thoughts), pause tokens, and the students of CODI: only the answer in language."""
-    return lambda problem, rng: sequence(problem, markers, n_thoughts, (), marked=n_thoughts > 0)
+    return lambda problem, markers, rng: sequence(problem, markers, n_thoughts, (), marked=n_thoughts > 0)
 
 
 def replace_steps_with_thoughts(
-    markers: Markers,
     stage: int,
     last_stage: int,
     latents_per_step: int = 1,
@@ -74,7 +73,7 @@ def replace_steps_with_thoughts(
     ("w/o thought"), then without markers.
     """
 
-    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+    def arrange(problem: Encoded, markers: Markers, rng: random.Random) -> Sequence:
         k = stage
         if mixing == "uniform" and rng.random() < mixing_share:
             k = rng.randrange(len(problem.steps) + 1)
@@ -89,10 +88,10 @@ def replace_steps_with_thoughts(
     return arrange
 
 
-def remove_tokens_from_left(markers: Markers, n_removed: int, smoothing: float = 4.0) -> Arrange:
+def remove_tokens_from_left(n_removed: int, smoothing: float = 4.0) -> Arrange:
     """iCoT: the first `n_removed` tokens of the chain are gone, and o more with P(o) ∝ exp(-λo) (2405.14838, sec. 3)."""
 
-    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+    def arrange(problem: Encoded, markers: Markers, rng: random.Random) -> Sequence:
         extra = int(rng.expovariate(smoothing)) if math.isfinite(smoothing) else 0
         chain_tokens = tuple(chain.from_iterable(problem.steps))[n_removed + extra :]
         return sequence(problem, markers, 0, (chain_tokens,), marked=False)
@@ -100,11 +99,11 @@ def remove_tokens_from_left(markers: Markers, n_removed: int, smoothing: float =
     return arrange
 
 
-def distill(markers: Markers, n_thoughts: int, keep_last_step: bool) -> Arrange:
+def distill(n_thoughts: int, keep_last_step: bool) -> Arrange:
     """CODI: the student sees thoughts and the answer, the teacher all steps (the last one dropped by default) and the
     answer. Without its last step a one-step problem would leave the teacher nothing to say; there it is kept."""
 
-    def arrange(problem: Encoded, rng: random.Random) -> Sequence:
+    def arrange(problem: Encoded, markers: Markers, rng: random.Random) -> Sequence:
         steps = problem.steps if keep_last_step or len(problem.steps) < 2 else problem.steps[:-1]
         explicit = tuple(chain.from_iterable(steps))
         student = sequence(problem, markers, n_thoughts, ())

@@ -171,7 +171,7 @@ def train(
     """
     for stage in method.curriculum:
         for problem in problems:
-            check_length(stage.arrange(problem, random.Random(0)), reasoner.context_length)
+            check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
     accelerator = Accelerator(
         mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
@@ -245,7 +245,8 @@ def _optimizer_step(
 ) -> dict[str, float]:
     """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
     rng = random.Random(f"{options.seed}/{number}/{step}")
-    batch = collate([stage.arrange(problems[i], rng) for i in rows], accelerator.unwrap_model(supervised).reasoner.markers)
+    markers = accelerator.unwrap_model(supervised).reasoner.markers
+    batch = collate([stage.arrange(problems[i], markers, rng) for i in rows], markers)
     share = math.ceil(len(rows) / accelerator.num_processes)
     first = share * accelerator.process_index
     cuts = list(range(first, min(first + share, len(rows)), options.micro_batch or share))

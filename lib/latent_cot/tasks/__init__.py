@@ -6,7 +6,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from latent_cot.tasks import arithmetic, graphs
+from latent_cot.tasks import arithmetic, deduction, graphs, prosqa
+from latent_cot.tasks.benchmarks import BENCHMARKS, load_benchmark
 from latent_cot.tasks.graphs import Graph, frontier, parse
 from latent_cot.tasks.problem import DataError, Problem, Task
 
@@ -15,6 +16,9 @@ __all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "pa
 GENERATED: dict[str, Callable[..., Task]] = {
     "arithmetic": arithmetic.arithmetic,
     "graph": graphs.graph,
+    "prosqa-generated": prosqa.prosqa,
+    "prontoqa-mini": deduction.prontoqa_mini,
+    "prontoqa-generated": deduction.deduction,
 }
 
 
@@ -34,4 +38,6 @@ def load_task(
     """
     if name in GENERATED:
         return GENERATED[name](sizes, seed, **options)
-    raise ValueError(f"unknown task {name!r}; known: {', '.join(GENERATED)}")
+    if name in BENCHMARKS:
+        return load_benchmark(name, sizes, data_dir, **options)
+    raise ValueError(f"unknown task {name!r}; known: {', '.join((*GENERATED, *BENCHMARKS))}")
