@@ -13,7 +13,7 @@ from latent_cot.tasks.problem import Problem
 
 MARKER = re.compile(r"The answer is:|#{3,4}")
 NUMBER = re.compile(
-    r"(?P<sign>(?<![\w).%])[-−]\s?)?\$?\s?(?P<inner>[-−])?"  # a minus after a number or a bracket is an operator
+    r"(?P<sign>(?<![\w).%])[-−])?(?:\$\s?(?P<inner>-)?)?"  # a minus after a number or a bracket is an operator
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<exponent>[eE][+-]?\d+)?"
 )
 TOLERANCE = 1e-3  # absolute, as in PAL's evaluation of GSM-Hard: rounding is forgiven, a wrong integer never
@@ -21,13 +21,12 @@ TOLERANCE = 1e-3  # absolute, as in PAL's evaluation of GSM-Hard: rounding is fo
 
 def last_number(text: str) -> float | None:
     """The last number in a text ("$1,234.50" -> 1234.5, "12-7." -> 7, "-3%" -> -3), or None."""
-    match = None
-    for match in NUMBER.finditer(text):
-        pass
-    if match is None:
+    matches = list(NUMBER.finditer(text))
+    if not matches:
         return None
-    value = float(match["digits"].replace(",", "") + (match["exponent"] or ""))
-    return -value if match["sign"] or (match["inner"] and match[0].lstrip()[0] == "$") else value
+    last = matches[-1]
+    value = float(last["digits"].replace(",", "") + (last["exponent"] or ""))
+    return -value if last["sign"] or last["inner"] else value
 
 
 def after_marker(text: str) -> tuple[str, bool]:
