@@ -65,7 +65,8 @@ def evaluate(
 ) -> Evaluation:
     """Answer and grade problems. `n_thoughts` and `marked` are the method's (`Method.n_thoughts`, …)."""
     n_thoughts = 0 if control == "removed" else n_thoughts
-    prompts = [prompt(encode(p, reasoner.tokenizer, layout), reasoner.markers, n_thoughts, marked) for p in problems]
+    encoded = encode(problems, reasoner.tokenizer, layout)
+    prompts = [prompt(problem, reasoner.markers, n_thoughts, marked) for problem in encoded]
     started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
     seconds = time.perf_counter() - started

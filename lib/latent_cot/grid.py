@@ -178,7 +178,8 @@ def run_grid(options: argparse.Namespace) -> int:
         set_aside_stale(RUNS / options.tier, keys(runs))
         failed |= snakemake([f"papermill_runs/{options.tier}/report/executed.ipynb"], *arguments, lock)
     missing = [run.id for run in wanted if not run.result.exists()]
-    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs complete; report in papermill_runs/{options.tier}/report/")
+    complete = f"{len(wanted) - len(missing)} of {len(wanted)} runs complete"
+    print(f"{complete}; report in papermill_runs/{options.tier}/report/")
     print("".join(f"MISSING {name}: see failed.json and executed.ipynb in its folder\n" for name in missing), end="")
     return int(bool(failed or missing))
 

@@ -125,6 +125,7 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)
     if edge_words:

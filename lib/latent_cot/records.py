@@ -108,7 +108,7 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     if not paths:
         return pd.DataFrame(columns=["id", "notebook", "variant", "seed", "tier", "status", "trusted", "path"])
     table = pd.json_normalize([_read(path) for path in paths])
-    table.insert(0, "id", [run_id(*row) for row in zip(table["notebook"], table["variant"], table["seed"])])
+    table.insert(0, "id", [run_id(*row) for row in table[["notebook", "variant", "seed"]].itertuples(index=False)])
     table["path"] = [str(path) for path in paths]
     return table
 

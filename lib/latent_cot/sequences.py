@@ -103,27 +103,34 @@ class ContextTooLong(ValueError):
     """A problem does not fit the model's context."""
 
 
-def encode(problem: Problem, tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout()) -> Encoded:
-    """Token ids of a problem.
+def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout()) -> list[Encoded]:
+    """Token ids of problems.
 
     The door is the token before the one that holds the answer's first character: ':' for GPT-2, the space after it
     for tokenizers that split " 18" into " " and digits (CODI, appendix; the official code adds 1 for Llama and Qwen).
     """
 
-    def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    def tokenize(texts: list[str], **options) -> dict[str, list]:
+        return tokenizer(texts, add_special_tokens=False, **options) if texts else {"input_ids": []}
 
-    text = f"{layout.answer_prompt} {problem.answer}"
-    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    first = len(text) - len(problem.answer)
-    holds_answer = next(i for i, (start, end) in enumerate(tokens["offset_mapping"]) if end > first)
-    return Encoded(
-        id=problem.id,
-        question=ids(problem.question + layout.question_end),
-        steps=tuple(ids(step + layout.step_end) for step in problem.steps),
-        answer=(*tokens["input_ids"], tokenizer.eos_token_id),
-        door=holds_answer - 1,
-    )
+    questions = tokenize([p.question + layout.question_end for p in problems])["input_ids"]
+    steps = iter(tokenize([step + layout.step_end for p in problems for step in p.steps])["input_ids"])
+    texts = [f"{layout.answer_prompt} {p.answer}" for p in problems]
+    answers = tokenize(texts, return_offsets_mapping=True)
+    encoded = []
+    for i, problem in enumerate(problems):
+        first = len(texts[i]) - len(problem.answer)
+        holds_answer = next(j for j, (_, end) in enumerate(answers["offset_mapping"][i]) if end > first)
+        encoded.append(
+            Encoded(
+                id=problem.id,
+                question=tuple(questions[i]),
+                steps=tuple(tuple(next(steps)) for _ in problem.steps),
+                answer=(*answers["input_ids"][i], tokenizer.eos_token_id),
+                door=holds_answer - 1,
+            )
+        )
+    return encoded
 
 
 def check_length(sequence: Sequence, context_length: int, new_tokens: int = 0) -> None:

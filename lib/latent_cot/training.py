@@ -73,9 +73,13 @@ class _Progress:
     history: list[dict] = field(default_factory=list)
 
 
+def _length(problem: Encoded) -> int:
+    return len(problem.question) + len(problem.answer) + sum(map(len, problem.steps))
+
+
 def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
     """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
-    lengths = [len(p.question) + len(p.answer) + sum(map(len, p.steps)) for p in problems]
+    lengths = [_length(problem) for problem in problems]
     size = min(options.batch_size, len(problems))
     for epoch in range(10**9):
         generator = torch.Generator().manual_seed((options.seed * 1000 + stage) * 10_000 + epoch)
@@ -169,9 +173,9 @@ def train(
     reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
     Raises ContextTooLong before the first step, TrainingDiverged at a loss that is not finite.
     """
+    longest = max(problems, key=_length)
     for stage in method.curriculum:
-        for problem in problems:
-            check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
+        check_length(stage.arrange(longest, reasoner.markers, random.Random(0)), reasoner.context_length)
     accelerator = Accelerator(
         mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )

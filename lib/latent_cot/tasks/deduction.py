@@ -10,6 +10,7 @@ both entity facts are about the same entity. Sentence forms and steps are those 
 
 import random
 import re
+from itertools import pairwise
 
 from latent_cot.tasks.grading import grade_true_false
 from latent_cot.tasks.problem import Problem, Task, deal
@@ -49,7 +50,7 @@ def deduction(
         entities, asked, holds = rng.sample(NAMES, 2), next(properties), rng.random() < 0.5
         chains = [[entity, *(next(pool) for _ in range(hops))] for entity in entities]
         proofs = [
-            [(a, True, b) for a, b in zip(chain, chain[1:], strict=False)] + [(chain[-1], sign, asked)]
+            [(a, True, b) for a, b in pairwise(chain)] + [(chain[-1], sign, asked)]
             for chain, sign in zip(chains, (holds, not holds), strict=True)
         ]
         beside: list[Fact] = []
@@ -79,9 +80,7 @@ def deduction(
 
 def prontoqa_mini(sizes: dict[str, int] | None = None, seed: int = 0, *, hops: int = 3, distractors: int = 1) -> Task:
     """The short form: three hops, one wording, about 50 words."""
-    return deduction(
-        sizes, seed, name="prontoqa-mini", hops=hops, distractors=distractors, n_concepts=17, varied=False
-    )
+    return deduction(sizes, seed, name="prontoqa-mini", hops=hops, distractors=distractors, n_concepts=17, varied=False)
 
 
 def sentence(fact: Fact, quantifier: str = "Every") -> str:

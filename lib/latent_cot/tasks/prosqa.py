@@ -7,6 +7,7 @@ problems of the published validation file; both have means of 23 nodes, 36 edges
 
 import math
 import random
+from itertools import pairwise
 
 import networkx as nx
 
@@ -27,7 +28,7 @@ DEPTH_BIAS = 3.0  # a possible parent at depth d has weight 1 + DEPTH_BIAS·d
 ONE_SIDED = 0.45  # chance that a node takes no parent below the second root; the same for the first
 MIN_DISTANCE, FAR_BIAS = 3, 6.0  # the target is at least 3 edges away; each further edge makes it 6 times as likely
 
-Draft = tuple[Graph, tuple[str, ...]]  # the named graph, and one shortest path from its root to the target
+Draft = tuple[Graph, str]  # the named graph, and its target
 
 
 def prosqa(sizes: dict[str, int] | None = None, seed: int = 0) -> Task:
@@ -85,20 +86,18 @@ def sample(rng: random.Random) -> tuple[str, Draft]:
     people, concepts = iter(rng.sample(NAMES, len(NAMES))), iter(rng.sample(CONCEPTS, len(CONCEPTS)))
     name = {node: next(people if node in entities else concepts) for node in nodes}
     [target] = rng.choices(right, [FAR_BIAS ** paths[leaf] for leaf in right])
-    graph = Graph(
-        tuple((name[a], name[b]) for a, b in edges), name[root], (name[target], name[rng.choice(wrong)])
-    )
+    graph = Graph(tuple((name[a], name[b]) for a, b in edges), name[root], (name[target], name[rng.choice(wrong)]))
     return canonical(graph), (graph, name[target])
 
 
-def write(draft: tuple[Graph, str], rng: random.Random, id: str) -> Problem:
+def write(draft: Draft, rng: random.Random, id: str) -> Problem:
     """Word a graph: shuffled facts, the query, and one of the shortest paths as steps."""
     graph, target = draft
     path = rng.choice(sorted(nx.all_shortest_paths(graph.net, graph.root, target)))
     facts = [fact(*edge) for edge in rng.sample(graph.edges, len(graph.edges))]
     first, second = rng.sample(graph.candidates, 2)
     question = f"{' '.join(facts)} Is {graph.root} a {first} or {second}?"
-    steps = tuple(fact(*edge) for edge in zip(path, path[1:], strict=False))
+    steps = tuple(fact(*edge) for edge in pairwise(path))
     return Problem(question, steps, fact(graph.root, target), id)
 
 
