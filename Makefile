@@ -16,7 +16,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help setup tables test lab bench report record clean
+.PHONY: help setup tables test lab bench report record strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -42,7 +42,7 @@ tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TI
 
 test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
 	$(PY) -m ruff check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -n $(or $(JOBS),2) --dist loadgroup --durations 10 \
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 \
 	  --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
@@ -57,6 +57,10 @@ report: $(STAMP) ## rebuild the report from the records in papermill_runs/record
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)
+
+strip: $(STAMP) ## strip run metadata from the notebooks; outputs stay
+	$(VENV)/bin/nbstripout --keep-output --keep-count --extra-keys \
+	  "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.vscode cell.metadata.trusted" notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .snakemake lib/*.egg-info

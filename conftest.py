@@ -13,7 +13,7 @@ def pytest_collectstart(collector):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A notebook's cells share a kernel and a file's tests share fixtures: one process each. Smoke runs share nothing."""
+    """One process for a notebook's cells, which share a kernel, and for a file's tests; smoke runs share nothing."""
     for item in items:
         if "smoke" not in item.keywords:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+
 from latent_cot import records
 
 FIELDS = {

@@ -1,0 +1,303 @@
+"""The grid: wrong parameters stop before a kernel starts; runs are skipped, resumed, kept apart and reported."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from latent_cot import grid, notebooks
+from latent_cot.records import ROOT
+
+PARAMETERS = """
+tier: str = "tiny"
+task: str = "a"
+lr: float = 1e-3
+seed: int = 0  # a comment
+flag: bool = False
+name: str | None = None
+sizes: list[int] = [1, 2]
+shares: dict[str, float] = {}
+init_from: str = ""
+run_dir: str = ""
+budget: float = 1.0
+"""
+
+# A notebook that trains nothing: it counts how often it started, and can fail or be killed in mid-run.
+BODY = """
+import os, signal, sys
+from pathlib import Path
+from latent_cot.records import utc_now, write_result
+started, folder = utc_now(), Path(run_dir)
+resumed = (folder / "checkpoint").exists()
+with open(folder.parents[1] / "starts.log", "a") as log:
+    print(folder.name, resumed, Path(init_from, "result.json").exists() if init_from else None, file=log)
+(folder / "checkpoint").write_text("half-way")
+trouble = folder.parents[1] / f"{task}.trouble"
+if trouble.exists() and not resumed:
+    os.kill(os.getppid(), signal.SIGKILL) if trouble.read_text() == "kill" else 1 / 0
+write_result(folder / "result.json", parameters=dict(tier=tier, task=task, seed=seed, budget=budget), n_evaluated=1,
+             metrics={"accuracy": 1.0, "own_kernel": sys.prefix == PREFIX}, wall_seconds=0.0, started=started,
+             model_fingerprint="", data_fingerprint="")
+"""
+REPORT = """
+from latent_cot.records import load_results
+table = load_results(records_dir)
+open(f"{out_dir}/report.md", "w").write("\\n".join(table["id"]))
+"""
+GRID = """
+tier: toy
+runs:
+  - {notebook: toy, variant: first, parameters: {task: a, lr: 1e-3}}
+  - {notebook: toy, variant: second, after: first, parameters: {task: b}}
+  - {notebook: toy, variant: alone, parameters: {task: c}}
+  - {notebook: toy, variant: costly, extra: true, parameters: {task: d}}
+"""
+
+
+@pytest.fixture
+def toy(notebook):
+    return notebook("toy", PARAMETERS, BODY.replace("PREFIX", repr(sys.prefix)))
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"lr": 1, "seed": 3, "flag": True, "name": None, "sizes": [], "shares": {"x": 1}},
+        {"name": "x", "sizes": [1], "lr": 0.5},
+        {},
+    ],
+)
+def test_good_parameters_pass(toy, good):
+    notebooks.check_parameters(toy, good)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"sede": 1},
+        {"seed": 1.0},
+        {"seed": True},
+        {"lr": True},
+        {"lr": "1e-3"},
+        {"flag": 1},
+        {"task": None},
+        {"name": 3},
+        {"sizes": [1, "2"]},
+        {"sizes": 1},
+        {"shares": {"x": "y"}},
+        {"shares": []},
+    ],
+)
+def test_bad_parameters_stop_before_a_kernel_starts(toy, bad, tmp_path, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    with pytest.raises(ValueError, match=r"It takes:\n  tier: str = 'tiny'(\n.*)*seed: int = 0") as error:
+        notebooks.run_notebook(toy, tmp_path / "out", bad)
+    assert next(iter(bad)) in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_near_miss_is_suggested(toy):
+    with pytest.raises(ValueError, match="did you mean 'seed'"):
+        notebooks.check_parameters(toy, {"sede": 1})
+
+
+def test_unknown_notebook_lists_the_known_ones():
+    with pytest.raises(FileNotFoundError, match=r"notebooks/ has"):
+        notebooks.check_parameters("no_such", {})
+
+
+def test_untyped_parameter_is_refused(notebook):
+    with pytest.raises(ValueError, match="name: type = value"):
+        notebooks.read_parameters(notebook("untyped", "seed = 0"))
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("3", 3), ("x", "x"), ("[1, 2]", [1, 2]), ("null", None)])
+def test_yaml_values(text, value):
+    assert grid.parse_yaml(text) == value
+
+
+def test_grid_links_runs_of_the_same_seed(tmp_path):
+    path = tmp_path / "toy.yaml"
+    path.write_text(GRID)
+    runs = {run.id: run for run in grid.read_grid(path, [0, 1])}
+    assert list(runs)[:2] == ["toy/first--s0", "toy/second--s0"] and len(runs) == 8
+    assert runs["toy/second--s1"].after == runs["toy/first--s1"]
+    assert runs["toy/second--s1"].arguments == {
+        "task": "b",
+        "tier": "toy",
+        "seed": 1,
+        "init_from": str(ROOT / "papermill_runs" / "toy" / "toy" / "first--s1"),
+    }
+    assert runs["toy/costly--s0"].extra
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tier: toy", "teir: toy", "unknown keys"),
+        ("variant: alone", "variant: first", "twice"),
+        ("after: first", "after: last", "no run 'last' above"),
+        ("extra: true", "etxra: true", "unknown keys"),
+    ],
+)
+def test_bad_grids_are_refused(tmp_path, old, new, message):
+    path = tmp_path / "toy.yaml"
+    path.write_text(GRID.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        grid.read_grid(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_grids_here_fit_their_notebooks(path):
+    for run in grid.read_grid(path, [0]):
+        notebooks.check_parameters(run.notebook, run.arguments)
+
+
+class Checkout:
+    """A copy of the machinery with toy notebooks, driven through its command line."""
+
+    def __init__(self, root: Path):
+        self.root, self.runs = root, root / "papermill_runs"
+        library = root / "lib" / "latent_cot"
+        library.mkdir(parents=True)
+        self.runs.mkdir()
+        for name in ("grid", "notebooks", "records"):
+            shutil.copy(ROOT / "lib" / "latent_cot" / f"{name}.py", library)
+        (library / "plots.py").touch()
+        shutil.copy(ROOT / "Snakefile", root)
+        (self.runs / "toy.yaml").write_text(GRID)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "latent_cot.grid", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(self.root / "lib")}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def starts(self) -> list[str]:
+        """What ran since last asked: `<variant>--s<seed> <resumed> <warm start found>`, sorted."""
+        log = self.runs / "toy" / "starts.log"
+        lines = sorted(log.read_text().splitlines()) if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    def report(self) -> list[str]:
+        return (self.runs / "toy" / "report" / "report.md").read_text().split()
+
+
+@pytest.fixture
+def checkout(tmp_path, notebook, toy):
+    notebook("08_paper_tables", 'records_dir: str = ""\nout_dir: str = ""', REPORT)
+    return Checkout(tmp_path)
+
+
+def test_dry_run_and_wrong_grid_start_nothing(checkout):
+    status, output = checkout.call("toy", "--dry-run")
+    assert (status, checkout.starts()) == (0, []), output
+    checkout.runs.joinpath("toy.yaml").write_text(GRID.replace("task: c", "tusk: c"))
+    status, output = checkout.call("toy")
+    assert (status, checkout.starts()) == (1, [])
+    assert "no parameter 'tusk'; did you mean 'task'?" in output and "Traceback" not in output
+
+
+def test_grid_from_first_run_to_stale_records(checkout, notebook):
+    status, output = checkout.call("toy", "--jobs", "2")
+    assert status == 0, output
+    assert checkout.starts() == ["alone--s0 False None", "first--s0 False None", "second--s0 False True"]
+    assert checkout.report() == ["toy/alone--s0", "toy/first--s0", "toy/second--s0"]
+    result = json.loads((checkout.runs / "toy/toy/first--s0/result.json").read_text())
+    assert result["metrics"]["own_kernel"], "the kernel is of another environment"
+
+    before = time.monotonic()
+    status, output = checkout.call("toy")
+    assert (status, checkout.starts()) == (0, []), output
+    assert time.monotonic() - before < 30
+
+    # New modification times, prose and outputs change nothing.
+    for path in checkout.root.rglob("*.py"):
+        path.touch()
+    path = checkout.root / "notebooks" / "toy.ipynb"
+    path.write_text(path.read_text().replace('"outputs": []', '"outputs": [ ]'))
+    assert checkout.call("toy")[0] == 0
+    assert checkout.starts() == []
+
+    # A changed parameter runs that run and those that start from it; if it fails, no old number stays.
+    checkout.runs.joinpath("toy.yaml").write_text(GRID.replace("1e-3", "2e-3"))
+    (checkout.runs / "toy" / "a.trouble").write_text("fail")
+    status, output = checkout.call("toy")
+    assert status == 1, output
+    assert checkout.starts() == ["first--s0 False None"]
+    assert checkout.report() == ["toy/alone--s0"]
+    assert "ZeroDivisionError" in json.loads((checkout.runs / "toy/toy/first--s0/failed.json").read_text())["error"][-1]
+    assert "MISSING toy/first--s0" in output and "MISSING toy/second--s0" in output
+
+    # The next success clears the failure, and the run goes on where its checkpoint is.
+    (checkout.runs / "toy" / "a.trouble").unlink()
+    status, output = checkout.call("toy")
+    assert status == 0, output
+    assert checkout.starts() == ["first--s0 True None", "second--s0 False True"]
+    assert not list(checkout.runs.rglob("failed.json")) and not list(checkout.runs.rglob("stale.json"))
+
+    # Another seed and an extra run leave the rest alone.
+    assert checkout.call("toy", "--seeds", "0", "1", "--only", "toy/costly*")[0] == 0
+    assert checkout.starts() == ["costly--s0 False None", "costly--s1 False None"]
+
+    # Changed code makes every record out of date, those of other seeds too.
+    notebook("toy", PARAMETERS, BODY.replace("PREFIX", "''"))
+    assert checkout.call("toy", "--only", "*/alone*")[0] == 0
+    assert checkout.starts() == ["alone--s0 False None"]
+    assert checkout.report() == ["toy/alone--s0"]
+
+
+def test_killed_run_resumes_and_the_lock_is_free(checkout):
+    checkout.runs.joinpath("toy").mkdir()
+    (checkout.runs / "toy" / "a.trouble").write_text("kill")
+    status, output = checkout.call("toy", "--only", "*/first*")
+    assert status != 0, output
+    assert checkout.starts() == ["first--s0 False None"]
+    status, output = checkout.call("toy", "--only", "*/first*")
+    assert status == 0, output
+    assert checkout.starts() == ["first--s0 True None"]
+
+
+def test_second_grid_at_the_same_time_is_turned_away(checkout):
+    holder = "import sys, time; from pathlib import Path; from latent_cot.notebooks import exclusive\n"
+    holder += "with exclusive(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
+    environment = os.environ | {"PYTHONPATH": str(checkout.root / "lib")}
+    command = [sys.executable, "-c", holder, str(checkout.runs / ".lock")]
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "held\n"
+    status, output = checkout.call("toy")
+    assert (status, checkout.starts()) == (1, [])
+    assert f"a grid is going on already (process {first.pid})" in output and "Traceback" not in output
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert checkout.call("toy", "--dry-run")[0] == 0
+
+
+def test_only_trusted_records_of_a_commit_are_kept(checkout):
+    assert checkout.call("toy", "--only", "*/alone*")[0] == 0
+    status, _ = checkout.call("record", "toy")
+    assert (status, list((checkout.runs / "recorded").rglob("*.json"))) == (0, []), "no commit, no record"
+    path = checkout.runs / "toy/toy/alone--s0/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"git": {"commit": "c0ffee", "dirty": False}}))
+    assert checkout.call("record", "toy") == (0, "1 records copied to papermill_runs/recorded/\n")
+    kept = checkout.runs / "recorded/toy/toy/alone--s0"
+    assert [item.name for item in kept.iterdir()] == ["result.json"]
+
+
+def test_one_notebook_from_the_command_line(checkout):
+    out = checkout.root / "by_hand" / "toy" / "x--s0"
+    status, output = checkout.call("run", "toy", "--out", str(out), "lr=1e-3", "name=null", "budget=0.01")
+    assert status == 0, output
+    assert json.loads((out / "result.json").read_text())["status"] == "smoke"

@@ -1,0 +1,66 @@
+"""Every notebook runs headless in short, and a stored output that is not true is noticed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbclient
+import nbformat
+import pytest
+
+from latent_cot.notebooks import read_parameters, run_notebook
+from latent_cot.records import ROOT, load_results
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_in_short(path, tmp_path):
+    known, out = read_parameters(path), tmp_path / path.stem / "smoke--s0"
+    short = {name: value for name, value in {"budget": 0.01, "out_dir": str(out)}.items() if name in known}
+    run_notebook(path, out, short)
+    if "run_dir" in known:
+        (row,) = load_results(out).to_dict("records")
+        assert (row["notebook"], row["variant"], row["seed"]) == (path.stem, "smoke", 0)
+        assert row["status"] == ("smoke" if "budget" in known else "complete")
+        parameters = {name for name in row if name.startswith("parameters.")}
+        assert {f"parameters.{name}" for name in known} <= parameters, "a parameter is not recorded"
+
+
+def check_outputs(path) -> subprocess.CompletedProcess:
+    """nbval over one notebook, with this repository's settings, as `make test` does it."""
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, path.parent)
+    command = [sys.executable, "-m", "pytest", str(path), "-p", "no:cacheprovider", "--nbval-lax"]
+    command += ["--nbval-current-env", "--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg")]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
+
+
+CELLS = ("print('3 thoughts, loss 0.25, 17 ms')", "print([*range(3)], '/tmp/a/b')", "import time; print(time.time())")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ("3 thoughts", "3 thoughts", "passed"),
+        ("loss 0.25, 17 ms", "loss 0.26, 18 ms", "passed"),
+        ("3 thoughts", "4 thoughts", "failed"),
+        ("[0, 1, 2]", "[0, 1, 3]", "failed"),
+    ],
+)
+def test_tampered_output_is_noticed(notebook, old, new, verdict):
+    path = notebook("tampered", "seed: int = 0", *CELLS)
+    document = nbformat.read(path, as_version=4)
+    nbclient.execute(document, kernel_name="python3")
+    for cell in document.cells[1:3]:
+        cell.metadata["tags"] = ["nbval-check-output"]
+        cell.outputs[0]["text"] = cell.outputs[0]["text"].replace(old, new)
+    nbformat.write(document, path)
+    assert json.loads(path.read_text())["cells"][1]["outputs"], "nothing to compare"
+    result = check_outputs(path)
+    assert (result.returncode == 0) == (verdict == "passed"), result.stdout
+    assert verdict in result.stdout

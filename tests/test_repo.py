@@ -1,0 +1,126 @@
+"""What must hold for the repository as a whole: pins agree, notebooks are in order, nothing large or unsafe is in."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from latent_cot.notebooks import read_parameters
+from latent_cot.records import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+MODULES = sorted((ROOT / "lib").rglob("*.py"))
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+
+
+def tracked() -> list[Path]:
+    """Files under version control; of an unpacked archive, none."""
+    try:
+        command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+        names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no git checkout here")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def requirements() -> dict[str, Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {canonicalize_name(found.name): found for found in map(Requirement, project["dependencies"])}
+
+
+def code_cells(path: Path) -> list[dict]:
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def tags(cell: dict) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def test_lock_fits_pyproject():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "exact public versions only"
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    for name, requirement in requirements().items():
+        assert name in pins, f"{name} is not in requirements.lock"
+        assert requirement.specifier.contains(pins[name]), f"{requirement} but {pins[name]} is locked"
+
+
+def test_conda_environment_agrees_with_pyproject():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (pip,) = (entry["pip"] for entry in environment if isinstance(entry, dict))
+    assert {canonicalize_name(found.name): found for found in map(Requirement, pip)} == requirements()
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f"python{python}" in environment
+
+
+def test_makefile_and_readme_name_the_same_targets():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s\n]|$)", (ROOT / "README.md").read_text()))
+    assert {"tables", "test"} <= named
+    assert {name for name in named if name not in targets} == set()
+
+
+def test_nothing_large_is_tracked():
+    assert {str(path): path.stat().st_size for path in tracked() if path.stat().st_size > 10 * 2**20} == {}
+
+
+def test_no_pickles_are_tracked():
+    assert [path for path in tracked() if path.suffix in PICKLES] == []
+
+
+def test_library_is_thin():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 260} == {}
+    assert sum(lengths.values()) < 2500
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@each_notebook
+def test_notebook_has_typed_parameters(path):
+    assert [cell for cell in code_cells(path) if "parameters" in tags(cell)], "no cell tagged `parameters`"
+    parameters = read_parameters(path)
+    for parameter in parameters.values():
+        assert parameter.accepts(eval(parameter.default, {})), f"{parameter}: the default has another type"
+
+
+@each_notebook
+def test_notebook_keeps_outputs_that_can_be_checked(path):
+    cells = code_cells(path)
+    assert all(cell["execution_count"] for cell in cells if cell["source"]), "a cell was not run"
+    checked = [cell for cell in cells if "nbval-check-output" in tags(cell)]
+    assert len(checked) >= 2, "nbval has too little to compare"
+    assert all(cell["outputs"] for cell in checked), "a checked cell without stored output passes vacuously"
+
+
+@each_notebook
+def test_notebook_stores_no_error(path):
+    outputs = [output for cell in code_cells(path) for output in cell["outputs"]]
+    assert [output["ename"] for output in outputs if output["output_type"] == "error"] == []
+    assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
+
+
+@each_notebook
+def test_notebook_has_no_run_metadata(path):
+    notebook = json.loads(path.read_text())
+    assert set(notebook["metadata"]) <= {"kernelspec", "language_info"}
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    kept = {"tags", "jupyter", "editable", "slideshow"}
+    extra = {key for cell in notebook["cells"] for key in cell["metadata"] if key not in kept}
+    assert not extra, f"run metadata {sorted(extra)}: strip it with `make strip`"
+
+
+@each_notebook
+def test_notebook_cells_are_short(path):
+    lengths = ["".join(cell["source"]).count("\n") + 1 for cell in code_cells(path)]
+    assert max(lengths) <= 40
+    assert sorted(lengths)[len(lengths) // 2] <= 7, "median cell"
