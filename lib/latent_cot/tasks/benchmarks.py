@@ -6,7 +6,7 @@ the Hugging Face hub; data/README.md describes the folders' layout. Split names 
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from latent_cot.tasks import grading, readers
@@ -29,16 +29,16 @@ class Benchmark:
     form: str = "json"
     hub: str = ""  # name, or name:configuration
     hub_splits: dict[str, str] | None = None
-    options: tuple[str, ...] = ()
+    options: dict[str, tuple] = field(default_factory=dict)  # name -> values it may have
 
 
 NUMBER, LETTER = grading.grade_number, grading.grade_letter
 ALL_THREE = {"train": "train", "valid": "validation", "test": "test"}
-AUG = {"options": ("drop_non_digit",), "hub_splits": ALL_THREE}
+AUG = {"options": {"drop_non_digit": (True, False)}, "hub_splits": ALL_THREE}
 BENCHMARKS: dict[str, Benchmark] = {
     "gsm8k": Benchmark(
         readers.gsm8k, NUMBER, {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"}, "jsonl",
-        "openai/gsm8k:main", {"train": "train", "test": "test"}, ("form",),
+        "openai/gsm8k:main", {"train": "train", "test": "test"}, {"form": ("equations", "nl")},
     ),
     "gsm8k-aug": Benchmark(
         readers.gsm8k_aug, NUMBER,
@@ -106,9 +106,9 @@ def load_benchmark(
     tried, DataError naming file and line.
     """
     benchmark = BENCHMARKS[name]
-    if unknown := set(options) - set(benchmark.options):
-        known = ", ".join(benchmark.options) or "none"
-        raise TypeError(f"{name}: unknown options {sorted(unknown)}; known: {known}")
+    for option, value in options.items():
+        if value not in benchmark.options.get(option, ()):
+            raise TypeError(f"{name}: no option {option}={value!r}; known: {benchmark.options or 'none'}")
     if unknown := set(sizes or ()) - {"train", "valid", "test"}:
         raise ValueError(f"{name}: unknown splits {sorted(unknown)}; known: train, valid, test")
     splits: dict[str, list[Problem]] = {}
@@ -130,7 +130,7 @@ def _problems(name, benchmark, records: Iterator[Record], options: dict, counts:
             counts[str(reason)] = counts.get(str(reason), 0) + 1
         except KeyError as error:
             raise DataError(f"{place}: {name} record without {error}") from error
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"{place}: {error}") from error
         else:
             yield Problem(question, steps, answer, place)

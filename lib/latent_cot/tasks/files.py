@@ -27,13 +27,15 @@ def read_records(path: Path, form: str) -> Iterator[Record]:
             for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 occurs inside lines
                 if line.strip():
                     place = f"{name}:{number}"
-                    yield place, json.loads(line) if form == "jsonl" else _piped(line)
+                    yield place, _object(json.loads(line)) if form == "jsonl" else _piped(line)
         elif form == "json":
             content = json.loads(text)
             records = content.get("examples") if isinstance(content, dict) else content  # BIG-bench wraps its array
             if not isinstance(records, list) or not records:
                 raise DataError(f"{name}: expected a non-empty array of records")
-            yield from ((f"{name}#{number}", record) for number, record in enumerate(records, start=1))
+            for number, record in enumerate(records, start=1):
+                place = f"{name}#{number}"
+                yield place, _object(record)
         else:
             for number, element in enumerate(ET.fromstring(text).iter("Problem"), start=1):
                 yield f"{name}#{number}", {child.tag: child.text for child in element}
@@ -60,6 +62,12 @@ def _decode(path: Path, name: str) -> str:
     if not text.strip():
         raise DataError(f"{name}:1: the file is empty")
     return text
+
+
+def _object(record: object) -> dict:
+    if not isinstance(record, dict):
+        raise ValueError("a record must be a JSON object")
+    return record
 
 
 def _piped(line: str) -> dict:

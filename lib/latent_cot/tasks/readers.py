@@ -26,7 +26,7 @@ class Dropped(Exception):
 
 
 def text_of(record: dict, *keys: str) -> str:
-    """The first of these columns that the record has, as non-empty text on single spaces' ends."""
+    """The first of these columns that the record has, as non-empty text without white space around it."""
     value = next((record[key] for key in keys if key in record), None)
     if value is None:
         raise KeyError(" or ".join(keys))
@@ -59,24 +59,25 @@ def equation_steps(equation: str) -> tuple[str, ...]:
     Equations to be solved for an unknown inside, and notes in words, give no steps.
     """
     steps: list[str] = []
-
-    def evaluate(node: ast.AST) -> float:
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return node.value
-        if not isinstance(node, ast.BinOp) or type(node.op) not in OPERATORS:
-            raise ValueError("not plain arithmetic")
-        left, right = evaluate(node.left), evaluate(node.right)
-        sign, operation = OPERATORS[type(node.op)]
-        result = operation(left, right)
-        steps.append(f"<<{left:.10g}{sign}{right:.10g}={result:.10g}>>")
-        return result
-
     expression = next((side for side in equation.split("=") if re.search(r"\d\D*[-+*/]", side)), "")
     try:
-        evaluate(ast.parse(expression.strip(), mode="eval").body)
+        _evaluate(ast.parse(expression.strip(), mode="eval").body, steps)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError):
         return ()
     return tuple(steps)
+
+
+def _evaluate(node: ast.AST, steps: list[str]) -> float:
+    """The value of an expression's tree; adds a step for each operation."""
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return float(node.value)
+    if not isinstance(node, ast.BinOp) or type(node.op) not in OPERATORS:
+        raise ValueError("not plain arithmetic")
+    left, right = _evaluate(node.left, steps), _evaluate(node.right, steps)
+    sign, operation = OPERATORS[type(node.op)]
+    result = operation(left, right)
+    steps.append(f"<<{left:.12g}{sign}{right:.12g}={result:.12g}>>")
+    return result
 
 
 def choices(question: str, options: list[str]) -> str:
@@ -97,8 +98,6 @@ def gsm8k(record: dict, form: str = "equations") -> Parts:
     body, marker, answer = text_of(record, "answer").rpartition("####")
     if not marker:
         raise ValueError("the answer has no '####'")
-    if form not in ("equations", "nl"):
-        raise TypeError(f"unknown {form=}; known: equations, nl")
     steps = EQUATION.findall(body) if form == "equations" else lines(EQUATION.sub("", body))
     return text_of(record, "question"), tuple(steps), number(answer)
 

@@ -1,0 +1,208 @@
+"""Published benchmarks: every real file loads, and a malformed one is a single error that names file and line."""
+
+import gzip
+import json
+import os
+import re
+
+import pytest
+
+from latent_cot.tasks import DataError, load_task, readers
+from latent_cot.tasks.benchmarks import BENCHMARKS
+
+DATA = os.environ.get("LATENT_COT_DATA")
+COUNTS = {  # records of the published files, dropped ones included
+    "gsm8k": {"train": 7473, "test": 1319},
+    "gsm8k-aug": {"train": 3000 + 6973, "valid": 500, "test": 1319},
+    "svamp": {"test": 1000},
+    "multiarith": {"test": 600},
+    "gsm-hard": {"test": 1319},
+    "mawps": {"train": 1898, "valid": 237, "test": 238},
+    "asdiv": {"test": 2305},
+    "aqua": {"valid": 254, "test": 254},
+    "strategyqa": {"train": 2061, "valid": 229},
+    "date-understanding": {"test": 369},
+    "commonsenseqa": {"train": 1000, "valid": 1221},
+    "prosqa": {"valid": 300},
+    "prontoqa": {"train": 9000, "valid": 200},
+}
+STEPLESS = {"gsm-hard": {"test"}, "date-understanding": {"test"}, "commonsenseqa": {"valid"}}
+real = pytest.mark.skipif(not DATA, reason="LATENT_COT_DATA is unset")
+
+
+@real
+@pytest.mark.parametrize("name", COUNTS)
+def test_every_real_file_loads_whole(name):
+    task = load_task(name, data_dir=DATA)
+    kept = {split: len(problems) for split, problems in task.splits.items()}
+    assert {split: n + sum(task.report.get(split, {}).values()) for split, n in kept.items()} == COUNTS[name]
+    for split, problems in task.splits.items():
+        assert any(problem.steps for problem in problems) == (split not in STEPLESS.get(name, ()))
+        assert all(task.grade(f"5 E ### {problem.answer}", problem) for problem in problems)
+        assert re.fullmatch(r"\w+/[\w.]+[:#]\d+", problems[0].id)
+
+
+@real
+def test_what_the_recipes_drop_is_counted():
+    task = load_task("gsm8k-aug")
+    assert task.report == {"train": {"answer does not start with a digit": 21, "repeated": 58}}
+    assert any(problem.answer.startswith("-") for problem in task.splits["test"])
+    assert load_task("gsm8k-aug", drop_non_digit=False).report == {"train": {"repeated": 58}}
+    assert set(load_task("asdiv").report["test"]) == {"answer is not a single number"}
+    assert "also in another split" in load_task("mawps").report["train"]
+
+
+@real
+def test_sizes_cut_and_forms_differ():
+    assert [len(p) for p in load_task("gsm8k", sizes={"train": 5, "valid": 3}).splits.values()] == [1319, 5]
+    verbal = load_task("gsm8k", form="nl").splits["train"][0].steps
+    assert verbal[0] == "Natalia sold 48/2 = 24 clips in May."
+    with pytest.raises(TypeError, match="prose"):
+        load_task("gsm8k", form="prose")
+    with pytest.raises(TypeError, match=r"form.*none"):
+        load_task("svamp", form="nl")
+    with pytest.raises(ValueError, match="dev"):
+        load_task("gsm8k", sizes={"dev": 3})
+
+
+@real
+def test_options_of_date_understanding_do_not_tell_the_answer():
+    answers = [problem.answer for problem in load_task("date-understanding").splits["test"]]
+    assert max(answers.count(letter) for letter in "ABCDEF") < 0.3 * len(answers)
+
+
+FILES = {
+    "gsm8k": "gsm8k/test.jsonl",
+    "gsm8k-aug": "gsm8k_aug/test.txt",
+    "svamp": "svamp/SVAMP.json",
+    "asdiv": "asdiv/ASDiv.xml",
+    "aqua": "aqua/dev.json",
+    "strategyqa": "strategyqa/dev.json",
+    "date-understanding": "date_understanding/task.json",
+    "prosqa": "prosqa/prosqa_valid.json",
+    "prontoqa": "prontoqa/prontoqa_train.json.gz",
+}
+LINE = '{"question": "q", "answer": "#### 1"}\n'
+GOOD = {"question": "q", "steps": ["s"], "answer": "True"}
+AQUA = {"question": "q", "options": ["A)1"], "rationale": "r", "correct": "A"}
+MALFORMED = {  # case: (task, content of its file, what the error says)
+    "truncated line": ("gsm8k", LINE + LINE[:20], r"gsm8k/test.jsonl:2: not valid JSON"),
+    "truncated array": ("prosqa", '[\n{"question": "q"', r"prosqa_valid.json:2: not valid JSON"),
+    "missing key": ("gsm8k", LINE + '{"question": "q"}', r"test.jsonl:2: .*'answer'"),
+    "no number sign": ("gsm8k", LINE + '{"question": "q", "answer": "1"}', r"test.jsonl:2: .*'####'"),
+    "missing steps": ("prosqa", [GOOD, {"question": "q", "answer": "a"}], r"valid.json#2: .*'steps'"),
+    "empty steps": ("prosqa", [GOOD, {**GOOD, "steps": []}], r"valid.json#2: 'steps' must be"),
+    "record no object": ("prosqa", [GOOD, 7], r"valid.json#2: a record must be"),
+    "line no object": ("gsm8k", LINE + "7", r"test.jsonl:2: a record must be"),
+    "no array": ("svamp", {"a": 1}, r"SVAMP.json: expected a non-empty array"),
+    "empty array": ("svamp", [], r"SVAMP.json: expected a non-empty array"),
+    "null question": ("aqua", json.dumps({**AQUA, "question": None}), r"dev.json:1: .*question"),
+    "null options": ("aqua", json.dumps({**AQUA, "options": None}), r"dev.json:1: .*None"),
+    "no letter": ("aqua", json.dumps({**AQUA, "correct": "Z"}), r"dev.json:1: the answer 'Z'"),
+    "no number": ("gsm8k-aug", "q|| #### 2\n\nq|| #### two", r"test.txt:3: the answer 'two' is not a number"),
+    "no marker": ("gsm8k-aug", "q|| #### 2\nq|| 2", r"test.txt:2: expected question"),
+    "neither yes nor no": ("strategyqa", [{"question": "q", "answer": "maybe", "facts": []}], r"dev.json#1: .*maybe"),
+    "two right": ("date-understanding", [{"input": "q", "target_scores": {"a": 1, "b": 1}}], r"json#1: 2 options"),
+    "encoding": ("gsm8k", LINE.encode() + b'{"question": "caf\xe9"}', r"test.jsonl:2: not UTF-8 .*0xe9"),
+    "empty file": ("gsm8k", "", r"test.jsonl:1: the file is empty"),
+    "XML cut off": ("asdiv", "<a>\n<Problem>", r"ASDiv.xml:2: not valid XML"),
+    "XML without question": (
+        "asdiv",
+        "<a><Problem><Body>b</Body><Question>q</Question></Problem></a>",
+        r"xml#1: .*nswer",
+    ),
+    "gzip cut off": ("prontoqa", gzip.compress(b"[1, 2, 3]")[:-9], r"train.json.gz: not a complete gzip"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_files_name_file_and_line(case, tmp_path):
+    name, content, message = MALFORMED[case]
+    path = tmp_path / FILES[name]
+    path.parent.mkdir()
+    content = content if isinstance(content, str | bytes) else json.dumps(content)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=message):
+        load_task(name, data_dir=tmp_path)
+
+
+def test_training_questions_of_other_splits_are_dropped_and_counted(tmp_path):
+    folder = tmp_path / "gsm8k_aug"
+    folder.mkdir()
+    (folder / "test.txt").write_text("asked||<<1+1=2>> #### 2\nminus|| #### -2\n")
+    (folder / "train_a.txt").write_text("asked||<<1+1=2>> #### 2\nnew||<<1+1=2>> #### 36.\n")
+    (folder / "train_b.txt").write_text("new||<<1+1=2>> #### 36\nbelow||<<1-2=-1>> #### -1\nhalf|| #### 1/2\n")
+    task = load_task("gsm8k-aug", data_dir=tmp_path)
+    assert [problem.answer for problem in task.splits["train"]] == ["36", "0.5"]
+    assert [problem.answer for problem in task.splits["test"]] == ["2", "-2"]
+    dropped = {"also in another split": 1, "repeated": 1, "answer does not start with a digit": 1}
+    assert task.report == {"train": dropped}
+
+
+def test_places_are_tried_in_order_and_a_miss_names_all_three(tmp_path, monkeypatch):
+    asked = []
+
+    def hub(repo, configuration, split, revision):
+        asked.append((repo, configuration, split, revision))
+        if repo == "openai/gsm8k":
+            return [{"question": "from the hub", "answer": "<<1+1=2>>\n#### 2"}]
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("datasets.load_dataset", hub)
+    monkeypatch.setenv("LATENT_COT_DATA", str(tmp_path / "mine"))
+    task = load_task("gsm8k", data_dir=tmp_path / "given")
+    assert task.splits["test"][0].question == "from the hub" and task.splits["test"][0].id == "openai/gsm8k/test#1"
+    assert ("openai/gsm8k", "main", "test", "main") in asked
+    for place in ("mine", "given"):  # the nearer place wins
+        (tmp_path / place / "gsm8k").mkdir(parents=True)
+        (tmp_path / place / "gsm8k" / "test.jsonl").write_text(f'{{"question": "from {place}", "answer": "#### 2"}}')
+        task = load_task("gsm8k", data_dir=tmp_path / "given")
+        assert [(s, p[0].question) for s, p in task.splits.items()] == [("test", f"from {place}")]
+    for name, said in (("svamp", "no network"), ("prosqa", "not published there")):
+        with pytest.raises(FileNotFoundError, match=rf"{name}.*data_dir .*given.*LATENT_COT_DATA .*mine.*hub \({said}"):
+            load_task(name, data_dir=tmp_path / "given")
+    monkeypatch.delenv("LATENT_COT_DATA")
+    with pytest.raises(FileNotFoundError, match=r"data_dir \(not given\); LATENT_COT_DATA \(not given\); .*hub"):
+        load_task("svamp")
+
+
+HUB_RECORDS = {  # the columns of the hub's versions, where they are not the files'
+    "gsm8k-aug-nl": ({"question": "q", "cot": "One. Two.", "answer": "3"}, ("One.", "Two."), "3"),
+    "asdiv-aug": ({"question": "q", "answer": "<<8+2=10>>\n####10"}, ("<<8+2=10>>",), "10"),
+    "multiarith": ({"question": "q", "final_ans": "39"}, (), "39"),
+    "gsm-hard": ({"instruction": "q", "response": -9867630.0}, (), "-9867630"),
+    "asdiv": ({"body": "b", "question": "q", "answer": "9 (apples)", "formula": "7+2=9"}, ("<<7+2=9>>",), "9"),
+    "strategyqa": ({"question": "q", "cot": "a\nb", "answer": "True"}, ("a", "b"), "yes"),
+    "commonsenseqa": ({"question": "q", "cot": "a\nb", "answer": "C"}, ("a", "b"), "C"),
+    "date-understanding": (
+        {"inputs": "q", "multiple_choice_targets": ["x", "y"], "multiple_choice_scores": [0, 1]}, (), None
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUB_RECORDS)
+def test_columns_of_the_hub(name):
+    record, steps, answer = HUB_RECORDS[name]
+    found = BENCHMARKS[name].read(record)
+    assert found[1] == steps and found[2] in (answer, *"AB" * (answer is None))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("1,234.50", "1234.5"), ("36.", "36"), ("2/5", "0.4"), ("-0.0", "0"), ("$5", "5"), ("100", "100")],
+)  # fmt: skip
+def test_numbers_are_written_plainly(text, plain):
+    assert readers.number(text) == plain
+
+
+@pytest.mark.parametrize("text", ["", "two", "nan", "inf", "1/0", "1/2/3", "9 apples", "3:4"])
+def test_other_answers_are_no_numbers(text):
+    with pytest.raises(ValueError, match="is not a number"):
+        readers.number(text)
+
+
+def test_equations_become_steps():
+    assert readers.equation_steps("X=((22.0-14.0)/4.0)") == ("<<22-14=8>>", "<<8/4=2>>")
+    assert readers.equation_steps("7+2=9") == ("<<7+2=9>>",)
+    for other in ("(6.0+x)*(x-6.0)=189.0", "LCM[12,15]=60", "1/0", "__import__('os')", ""):
+        assert readers.equation_steps(other) == ()
