@@ -45,9 +45,9 @@ rule run:
 
 rule report:
     output: f"{FOLDER}/report/executed.ipynb"
-    input: found("result.json"), found("failed.json"), "lib/latent_cot/plots.py"
+    input: found("result.json"), found("failed.json")
     params:
-        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK),
+        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, skip=()),
         arguments=[f"records_dir={grid.RUNS / TIER}", f"out_dir={grid.RUNS / TIER / 'report'}"],
     shell:
         "{sys.executable} -m latent_cot.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -143,7 +144,8 @@ def record(tier: str) -> list[Path]:
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
     """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)]
-    command += ["--cores", str(jobs), "--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "all"]
+    command += ["--cores", str(jobs), "--nolock", "--rerun-incomplete", "--keep-going"]
+    command += ["--quiet", "progress", "rules", "host", "reason"]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
@@ -195,7 +197,10 @@ def main(argv: Sequence[str]) -> int:
             parser.add_argument("parameters", nargs="*", metavar="name=value", help="values are YAML")
             options = parser.parse_intermixed_args(argv[1:])
             pairs = [text.partition("=") for text in options.parameters]
-            print(run_notebook(options.notebook, options.out, {name: parse_yaml(value) for name, _, value in pairs}))
+            begin = time.monotonic()
+            print(f"running {options.out}", flush=True)
+            run_notebook(options.notebook, options.out, {name: parse_yaml(value) for name, _, value in pairs})
+            print(f"done    {options.out} ({time.monotonic() - begin:.0f} s)", flush=True)
             return 0
         if argv[:1] == ["record"]:
             parser.add_argument("tier")

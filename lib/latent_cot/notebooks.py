@@ -96,6 +96,7 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
     On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised.
     """
     import papermill
+    from traitlets.config import Config
 
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), dict(parameters or {})
     check_parameters(source, parameters)
@@ -115,6 +116,7 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
                 cwd=str(source.parent),
                 progress_bar=False,
                 start_timeout=300,
+                config=Config({"ConnectionFileMixin": {"transport": "ipc"}}),  # no ports to fight over
             )
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run_dir")
@@ -140,11 +142,11 @@ def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
     return aside
 
 
-def code_digest(notebook: str | Path) -> str:
-    """SHA-256 of the notebook's code and of the library, without outputs, prose and comments in the library."""
+def code_digest(notebook: str | Path, skip: tuple[str, ...] = CANNOT_CHANGE_A_NUMBER) -> str:
+    """SHA-256 of the notebook's code and of the library, without outputs, prose, comments and the modules in `skip`."""
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
     code = [_source(cell) for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256("\0".join([*code, _library_digest()]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([*code, _library_digest(skip)]).encode()).hexdigest()
 
 
 def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
@@ -195,9 +197,9 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def _library_digest() -> str:
+def _library_digest(skip: tuple[str, ...]) -> str:
     files = sorted(Path(__file__).parent.rglob("*.py"))
-    trees = [ast.dump(ast.parse(path.read_text())) for path in files if path.name not in CANNOT_CHANGE_A_NUMBER]
+    trees = [ast.dump(ast.parse(path.read_text())) for path in files if path.name not in skip]
     return hashlib.sha256("\0".join(trees).encode()).hexdigest()
 
 
