@@ -1,13 +1,13 @@
 """Accuracy, tokens spent, seconds, and the controls that every result with thoughts must stand beside."""
 
+import statistics
 import time
-from collections.abc import Callable, Sequence as Seq
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
+from typing import Literal, get_args
 
 from latent_cot.generation import Answer, Intervention, Sampling, answer
+from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded, Layout, Sequence, encode
 from latent_cot.tasks import Problem, Task
@@ -74,11 +74,40 @@ def evaluate(
     return Evaluation(tuple(problems), tuple(answers), correct, seconds)
 
 
-def seconds_alone(ask: Callable[[Problem], object], problems: Seq[Problem]) -> float:
-    """Median wall seconds per question at batch size 1, the papers' way of timing; the first question warms up."""
-    times = []
-    for problem in problems:
-        started = time.perf_counter()
-        ask(problem)
-        times.append(time.perf_counter() - started)
-    return float(torch.tensor(times[1:] or times).median())
+def measure(
+    reasoner: Reasoner,
+    method: Method,
+    task: Task,
+    problems: Seq[Problem],
+    *,
+    layout: Layout = Layout(),
+    max_new_tokens: int,
+    batch_size: int = 128,
+    n_alone: int = 20,
+) -> tuple[dict, Evaluation]:
+    """What a record keeps of a trained model: accuracy, tokens, seconds; for a method that thinks, the controls.
+
+    `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of timing. `correct` has one
+    digit a problem, in the task's order, for paired comparisons.
+    """
+
+    def run(some: Seq[Problem], control: Control = "thoughts") -> Evaluation:
+        return evaluate(
+            reasoner,
+            task,
+            some,
+            method.n_thoughts,
+            method.thinks_between_markers,
+            layout=layout,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            control=control,
+        )
+
+    result = run(problems)
+    metrics = result.metrics | {"correct": "".join("01"[c] for c in result.correct)}
+    metrics["seconds_alone"] = statistics.median(run([p]).seconds for p in problems[:n_alone])
+    if method.n_thoughts:
+        controls = [control for control in get_args(Control) if control != "thoughts"]
+        metrics["controls"] = {control: run(problems, control).accuracy for control in controls}
+    return metrics, result

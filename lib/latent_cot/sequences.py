@@ -110,23 +110,25 @@ def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: L
     for tokenizers that split " 18" into " " and digits (CODI, appendix; the official code adds 1 for Llama and Qwen).
     """
 
-    def tokenize(texts: list[str], **options) -> dict[str, list]:
-        return tokenizer(texts, add_special_tokens=False, **options) if texts else {"input_ids": []}
+    backend = tokenizer.backend_tokenizer  # the Rust tokenizer itself: ten times faster than through dictionaries
 
-    questions = tokenize([p.question + layout.question_end for p in problems])["input_ids"]
-    steps = iter(tokenize([step + layout.step_end for p in problems for step in p.steps])["input_ids"])
+    def tokenize(texts: list[str]) -> list[tuple[int, ...]]:
+        return [tuple(e.ids) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    questions = tokenize([p.question + layout.question_end for p in problems])
+    steps = iter(tokenize([step + layout.step_end for p in problems for step in p.steps]))
     texts = [f"{layout.answer_prompt} {p.answer}" for p in problems]
-    answers = tokenize(texts, return_offsets_mapping=True)
+    answers = backend.encode_batch(texts, add_special_tokens=False)
     encoded = []
     for i, problem in enumerate(problems):
         first = len(texts[i]) - len(problem.answer)
-        holds_answer = next(j for j, (_, end) in enumerate(answers["offset_mapping"][i]) if end > first)
+        holds_answer = next(j for j, (_, end) in enumerate(answers[i].offsets) if end > first)
         encoded.append(
             Encoded(
                 id=problem.id,
-                question=tuple(questions[i]),
-                steps=tuple(tuple(next(steps)) for _ in problem.steps),
-                answer=(*answers["input_ids"][i], tokenizer.eos_token_id),
+                question=questions[i],
+                steps=tuple(next(steps) for _ in problem.steps),
+                answer=(*answers[i].ids, tokenizer.eos_token_id),
                 door=holds_answer - 1,
             )
         )
