@@ -21,79 +21,58 @@ REVISIONS: dict[str, str] = {}
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark lies and how it is read; `files` are glob patterns, concatenated in order of name."""
+    """Where a benchmark lies and how it is read.
+
+    `files` are "split=pattern" (globs, concatenated in order of name), `hub` is "name" or "name:configuration"
+    followed by "split=their split"; `options` names the reader's options with the values they may have.
+    """
 
     read: Callable[..., readers.Parts]
     grade: Callable[[str, Problem], bool]
-    files: dict[str, str]
-    form: str = "json"
-    hub: str = ""  # name, or name:configuration
-    hub_splits: dict[str, str] | None = None
-    options: dict[str, tuple] = field(default_factory=dict)  # name -> values it may have
+    files: str
+    hub: str = ""
+    form: str = ""  # of the files, where their names' ending does not say it
+    options: dict[str, tuple] = field(default_factory=dict)
 
 
 NUMBER, LETTER = grading.grade_number, grading.grade_letter
-ALL_THREE = {"train": "train", "valid": "validation", "test": "test"}
-AUG = {"options": {"drop_non_digit": (True, False)}, "hub_splits": ALL_THREE}
+SVAMP = readers.worded(("Body", "Question"), ("Answer",), "Equation")
+MULTIARITH = readers.worded(("sQuestion|question",), ("lSolutions", "final_ans"), "lEquations")
+GSM_HARD = readers.worded(("input|instruction",), ("target", "response"))
+MAWPS = readers.worded(("original_text",), ("ans",), "equation")
+DROP = {"drop_non_digit": (True, False)}
+COCONUT = "train={0}/{0}_train.json* valid={0}/{0}_valid.json* test={0}/{0}_test.json*"
 BENCHMARKS: dict[str, Benchmark] = {
-    "gsm8k": Benchmark(
-        readers.gsm8k, NUMBER, {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"}, "jsonl",
-        "openai/gsm8k:main", {"train": "train", "test": "test"}, {"form": ("equations", "nl")},
-    ),
-    "gsm8k-aug": Benchmark(
-        readers.gsm8k_aug, NUMBER,
-        {"train": "gsm8k_aug/train*.txt", "valid": "gsm8k_aug/valid.txt", "test": "gsm8k_aug/test.txt"}, "piped",
-        "zen-E/GSM8k-Aug", **AUG,
-    ),
-    "gsm8k-aug-nl": Benchmark(readers.gsm8k_aug_nl, NUMBER, {}, hub="zen-E/GSM8k-Aug-NL", **AUG),
-    "svamp": Benchmark(
-        readers.worded(("Body", "Question"), ("Answer",), "Equation"), NUMBER, {"test": "svamp/SVAMP.json"},
-        hub="ChilleD/SVAMP", hub_splits={"test": "train+test"},
-    ),
-    "multiarith": Benchmark(
-        readers.worded(("sQuestion|question",), ("lSolutions", "final_ans"), "lEquations"), NUMBER,
-        {"test": "multiarith/MultiArith.json"}, hub="ChilleD/MultiArith", hub_splits={"test": "train+test"},
-    ),
-    "gsm-hard": Benchmark(
-        readers.worded(("input|instruction",), ("target", "response")), NUMBER, {"test": "gsm_hard/gsmhardv2.jsonl"},
-        "jsonl", "juyoung-trl/gsm-hard", {"test": "train"},
-    ),
-    "mawps": Benchmark(
-        readers.worded(("original_text",), ("ans",), "equation"), NUMBER,
-        {"train": "mawps/trainset.json", "valid": "mawps/validset.json", "test": "mawps/testset.json"},
-    ),
-    "asdiv": Benchmark(
-        readers.asdiv, NUMBER, {"test": "asdiv/ASDiv.xml"}, "xml", "EleutherAI/asdiv", {"test": "validation"}
-    ),
-    "asdiv-aug": Benchmark(
-        readers.gsm8k, NUMBER, {}, hub="xuyige/ASDiv-Aug", hub_splits={"train": "train", "test": "test"}
-    ),
-    "aqua": Benchmark(
-        readers.aqua, LETTER, {"valid": "aqua/dev.json", "test": "aqua/test.json"}, "jsonl",
-        "deepmind/aqua_rat:raw", ALL_THREE,
-    ),
-    "strategyqa": Benchmark(
-        readers.strategyqa, grading.grade_yes_no, {"train": "strategyqa/train.json", "valid": "strategyqa/dev.json"},
-        hub="zen-E/StrategyQA_CoT_GPT4o", hub_splits={"train": "train"},
-    ),
-    "date-understanding": Benchmark(
-        readers.date_understanding, LETTER, {"test": "date_understanding/task.json"},
-        hub="tasksource/bigbench:date_understanding", hub_splits={"test": "train+validation"},
-    ),
-    "commonsenseqa": Benchmark(
-        readers.commonsenseqa, LETTER,
-        {"train": "commonsenseqa/commonsenseqa_cot_train*.jsonl", "valid": "commonsenseqa/dev_rand_split.jsonl"},
-        "jsonl", "zen-E/CommonsenseQA-GPT4omini", {"train": "train", "valid": "validation"},
-    ),
-    "prosqa": Benchmark(
-        readers.coconut, grading.grade_statement,
-        {split: f"prosqa/prosqa_{split}.json*" for split in ("train", "valid", "test")},
-    ),
-    "prontoqa": Benchmark(
-        readers.coconut, grading.grade_true_false,
-        {split: f"prontoqa/prontoqa_{split}.json*" for split in ("train", "valid", "test")},
-    ),
+    "gsm8k": Benchmark(readers.gsm8k, NUMBER, "train=gsm8k/train.jsonl test=gsm8k/test.jsonl",
+        "openai/gsm8k:main train=train test=test", options={"form": ("equations", "nl")}),
+    "gsm8k-aug": Benchmark(readers.gsm8k_aug, NUMBER,
+        "train=gsm8k_aug/train*.txt valid=gsm8k_aug/valid.txt test=gsm8k_aug/test.txt",
+        "zen-E/GSM8k-Aug train=train valid=validation test=test", options=DROP),
+    "gsm8k-aug-nl": Benchmark(readers.gsm8k_aug, NUMBER, "",
+        "zen-E/GSM8k-Aug-NL train=train valid=validation test=test", options=DROP),
+    "svamp": Benchmark(SVAMP, NUMBER, "test=svamp/SVAMP.json", "ChilleD/SVAMP test=train+test"),
+    "multiarith": Benchmark(MULTIARITH, NUMBER, "test=multiarith/MultiArith.json",
+        "ChilleD/MultiArith test=train+test"),
+    "gsm-hard": Benchmark(GSM_HARD, NUMBER, "test=gsm_hard/gsmhardv2.jsonl", "juyoung-trl/gsm-hard test=train"),
+    "mawps": Benchmark(MAWPS, NUMBER, "train=mawps/trainset.json valid=mawps/validset.json test=mawps/testset.json"),
+    "asdiv": Benchmark(readers.asdiv, NUMBER, "test=asdiv/ASDiv.xml", "EleutherAI/asdiv test=validation"),
+    "asdiv-aug": Benchmark(readers.gsm8k, NUMBER, "", "xuyige/ASDiv-Aug train=train test=test"),
+    "aqua": Benchmark(readers.aqua, LETTER, "valid=aqua/dev.json test=aqua/test.json",
+        "deepmind/aqua_rat:raw train=train valid=validation test=test", form="jsonl"),
+    "strategyqa": Benchmark(readers.strategyqa, grading.grade_yes_no,
+        "train=strategyqa/train.json valid=strategyqa/dev.json", "zen-E/StrategyQA_CoT_GPT4o train=train"),
+    "date-understanding": Benchmark(readers.date_understanding, LETTER, "test=date_understanding/task.json",
+        "tasksource/bigbench:date_understanding test=train+validation"),
+    "commonsenseqa": Benchmark(readers.commonsenseqa, LETTER,
+        "train=commonsenseqa/commonsenseqa_cot_train*.jsonl valid=commonsenseqa/dev_rand_split.jsonl",
+        "zen-E/CommonsenseQA-GPT4omini train=train valid=validation"),
+    "prosqa": Benchmark(readers.coconut, grading.grade_statement, COCONUT.format("prosqa")),
+    "prontoqa": Benchmark(readers.coconut, grading.grade_true_false, COCONUT.format("prontoqa")),
 }  # fmt: skip
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    return dict(word.split("=") for word in words)
 
 
 def load_benchmark(
@@ -158,10 +137,11 @@ def find(name: str, benchmark: Benchmark, data_dir: str | Path | None) -> dict[s
         elif not benchmark.files:
             tried.append(f"{label} (not kept in folders)")
         else:
-            paths = {split: sorted(Path(folder).glob(pattern)) for split, pattern in benchmark.files.items()}
+            patterns = _pairs(benchmark.files.split())
+            paths = {split: sorted(Path(folder).glob(pattern)) for split, pattern in patterns.items()}
             if any(paths.values()):
                 return {split: _chain(found, benchmark.form) for split, found in paths.items() if found}
-            tried.append(f"{label} {folder} (no {', '.join(benchmark.files.values())})")
+            tried.append(f"{label} {folder} (no {', '.join(patterns.values())})")
     try:
         return _from_hub(benchmark)
     except Exception as error:  # the hub client raises dozens of kinds: no network, no such name, gated, no disk …
@@ -179,7 +159,8 @@ def _from_hub(benchmark: Benchmark) -> dict[str, Iterator[Record]]:
         raise LookupError("not published there")
     from datasets import load_dataset  # here, because importing it takes a second
 
-    repo, _, configuration = benchmark.hub.partition(":")
+    name, *splits = benchmark.hub.split()
+    repo, _, configuration = name.partition(":")
     return {
         split: (
             (f"{repo}/{theirs}#{number}", record)
@@ -187,5 +168,5 @@ def _from_hub(benchmark: Benchmark) -> dict[str, Iterator[Record]]:
                 load_dataset(repo, configuration or None, split=theirs, revision=REVISIONS.get(repo, "main")), start=1
             )
         )
-        for split, theirs in benchmark.hub_splits.items()
+        for split, theirs in _pairs(splits).items()
     }

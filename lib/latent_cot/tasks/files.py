@@ -15,15 +15,17 @@ from latent_cot.tasks.problem import DataError
 Record = tuple[str, dict]
 
 
-def read_records(path: Path, form: str) -> Iterator[Record]:
-    """Records of a file in form "json" (an array), "jsonl", "piped" (question||cot #### answer) or "xml".
+def read_records(path: Path, form: str = "") -> Iterator[Record]:
+    """Records of a file in form "json" (an array), "jsonl", "txt" (question||cot #### answer) or "xml".
 
-    ".gz" is unpacked on the way. Raises DataError for a file that is empty, is not UTF-8, or does not parse.
+    The form is the name's ending unless given; ".gz" is unpacked on the way. Raises DataError for a file that is
+    empty, is not UTF-8, or does not parse.
     """
     name = f"{path.parent.name}/{path.name}"
     text = _decode(path, name)
+    form = form or path.name.removesuffix(".gz").rpartition(".")[2]
     try:
-        if form in ("jsonl", "piped"):
+        if form in ("jsonl", "txt"):
             for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 occurs inside lines
                 if line.strip():
                     place = f"{name}:{number}"

@@ -87,35 +87,25 @@ def graph(
     if depth < 1 or width < 1 or not 2 * (1 + depth * width) <= n_labels <= len(string.ascii_letters):
         raise ValueError(f"graph: {n_labels=} must be from {2 * (1 + depth * width)} (both trees) to 52")
 
-    def sample(rng: random.Random) -> tuple[str, tuple[Graph, dict[str, str]]]:
+    def sample(rng: random.Random) -> tuple[str, Graph]:
         pool = iter(rng.sample(labels, 2 * (1 + depth * width)))
-        roots, leaves, parent = [], [], {}
+        roots, leaves, edges = [], [], []
         for _ in range(2):
             level = [next(pool)]
             roots += level
             for _ in range(depth):
                 above, level = level, [next(pool) for _ in range(width)]
-                parent.update((node, rng.choice(above)) for node in level)
+                edges += [(rng.choice(above), node) for node in level]
             leaves.append(rng.choice(level))
-        drawn = Graph(tuple((above, node) for node, above in parent.items()), rng.choice(roots), tuple(leaves))
-        return canonical(drawn), (drawn, parent)
+        drawn = Graph(tuple(edges), rng.choice(roots), tuple(leaves))
+        return canonical(drawn), drawn
 
-    def write(draft: tuple[Graph, dict[str, str]], rng: random.Random, id: str) -> Problem:
-        drawn, parent = draft
-        edges = rng.sample(drawn.edges, len(drawn.edges))
+    def write(drawn: Graph, rng: random.Random, id: str) -> Problem:
+        text = " ".join(f"{source}>{target}" for source, target in rng.sample(drawn.edges, len(drawn.edges)))
         first, second = rng.sample(drawn.candidates, 2)
-        path = next(path for path in map(climb(parent), drawn.candidates) if path[0] == drawn.root)
-        text = " ".join(f"{source}>{target}" for source, target in edges)
-        return Problem(f"{text} ? {first} {second} from {drawn.root}", tuple(path[1:-1]), path[-1], id)
+        target = next(leaf for leaf in drawn.candidates if leaf in drawn.distances)
+        path = nx.shortest_path(drawn.net, drawn.root, target)
+        return Problem(f"{text} ? {first} {second} from {drawn.root}", tuple(path[1:-1]), target, id)
 
     words = (*labels, "?", "from", *(f"{s}>{t}" for s in labels for t in labels if s != t))
     return Task("graph", deal("graph", sizes, seed, sample, write), grade_statement, words=words)
-
-
-def climb(parent: dict[str, str]):
-    """A function from a node of a tree to the path from the tree's root down to it."""
-
-    def path(node: str) -> list[str]:
-        return [*path(parent[node]), node] if node in parent else [node]
-
-    return path

@@ -103,20 +103,16 @@ def gsm8k(record: dict, form: str = "equations") -> Parts:
 
 
 def gsm8k_aug(record: dict, drop_non_digit: bool = True) -> Parts:
-    """GSM8k-Aug; CODI's recipe drops training answers that do not start with a digit (so negatives): on by default.
+    """GSM8k-Aug, steps <<…>>, and GSM8k-Aug-NL, steps the sentences of `cot`.
 
-    About one problem in a hundred has no steps, in test too; as in the papers it stays.
+    CODI's recipe drops training answers that do not start with a digit (so negatives): on by default. About one
+    problem in a hundred has no steps, in test too; as in the papers it stays.
     """
-    answer = text_of(record, "answer")
+    answer, cot = text_of(record, "answer"), record["cot"].strip()
     if drop_non_digit and not answer[0].isdigit():
         raise Dropped("answer does not start with a digit")
-    return text_of(record, "question"), tuple(EQUATION.findall(record["cot"])), number(answer)
-
-
-def gsm8k_aug_nl(record: dict, drop_non_digit: bool = True) -> Parts:
-    """GSM8k-Aug-NL: the steps are the sentences of `cot`."""
-    question, _, answer = gsm8k_aug(record, drop_non_digit)
-    return question, tuple(re.split(r"(?<=[.!?])\s+", text_of(record, "cot"))), answer
+    steps = EQUATION.findall(cot) or [step for step in re.split(r"(?<=[.!?])\s+", cot) if step]
+    return text_of(record, "question"), tuple(steps), number(answer)
 
 
 def worded(question: tuple[str, ...], answer: tuple[str, ...], equation: str = ""):
