@@ -169,7 +169,7 @@ class Checkout:
         self.runs.mkdir()
         for name in ("grid", "notebooks", "records"):
             shutil.copy(ROOT / "lib" / "latent_cot" / f"{name}.py", library)
-        (library / "plots.py").touch()
+        (library / "__init__.py").touch()
         shutil.copy(ROOT / "Snakefile", root)
         (self.runs / "toy.yaml").write_text(GRID)
 
