@@ -39,6 +39,11 @@ class Encoded:
     answer: tuple[int, ...]  # answer prompt, answer, end of sequence
     door: int  # index in `answer` of the token whose state predicts the answer's first character
 
+    @property
+    def n_tokens(self) -> int:
+        """With all its steps in language."""
+        return len(self.question) + sum(map(len, self.steps)) + len(self.answer)
+
 
 @dataclass(frozen=True)
 class Sequence:

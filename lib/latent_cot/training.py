@@ -73,13 +73,9 @@ class _Progress:
     history: list[dict] = field(default_factory=list)
 
 
-def _length(problem: Encoded) -> int:
-    return len(problem.question) + len(problem.answer) + sum(map(len, problem.steps))
-
-
 def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
     """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
-    lengths = [_length(problem) for problem in problems]
+    lengths = [problem.n_tokens for problem in problems]
     size = min(options.batch_size, len(problems))
     for epoch in range(10**9):
         generator = torch.Generator().manual_seed((options.seed * 1000 + stage) * 10_000 + epoch)
@@ -173,7 +169,7 @@ def train(
     reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
     Raises ContextTooLong before the first step, TrainingDiverged at a loss that is not finite.
     """
-    longest = max(problems, key=_length)
+    longest = max(problems, key=lambda problem: problem.n_tokens)
     for stage in method.curriculum:
         check_length(stage.arrange(longest, reasoner.markers, random.Random(0)), reasoner.context_length)
     accelerator = Accelerator(
