@@ -68,11 +68,13 @@ def deal(
     seed: int,
     sample: Callable[[random.Random], tuple[str, Draft]],
     write: Callable[[Draft, random.Random, str], Problem],
+    rename: Callable[[Draft, random.Random], tuple[str, Draft]] | None = None,
 ) -> dict[str, tuple[Problem, ...]]:
     """Draw (meaning, draft) pairs from `sample`, keep those of each split, and have `write` word them.
 
     Every split has its own random stream, so its first n problems do not depend on the other sizes. Valid and
-    test hold each meaning once; train is an independent sample and may repeat one in other words.
+    test hold each meaning once; train is an independent sample and may repeat one in other words. Where drawing is
+    slow, `rename` gives a draft that missed its split other names instead.
     Raises ValueError for an unknown split, and when a split has fewer distinct meanings than asked for.
     """
     sizes = DEFAULT_SIZES if sizes is None else sizes
@@ -85,7 +87,7 @@ def deal(
         seen: set[str] = set()
         misses = 0
         while len(problems) < size:
-            meaning, draft = sample(rng)
+            meaning, draft = rename(draft, rng) if rename and misses % 1000 else sample(rng)
             if split_of(meaning) != split or meaning in seen:
                 misses += 1
                 if misses > 20_000:  # a fresh meaning lands in a given split every 50 draws

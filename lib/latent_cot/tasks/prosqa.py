@@ -34,7 +34,9 @@ Draft = tuple[Graph, str]  # the named graph, and its target
 def prosqa(sizes: dict[str, int] | None = None, seed: int = 0) -> Task:
     """Generate the task in language form."""
     words = (*NAMES, *CONCEPTS, "Every", "is", "a", "Is", "or", ".", "?")
-    return Task("prosqa-generated", deal("prosqa", sizes, seed, sample, write), grade_statement, words=words)
+    return Task(
+        "prosqa-generated", deal("prosqa-generated", sizes, seed, sample, write, rename), grade_statement, words=words
+    )
 
 
 def grow(rng: random.Random) -> tuple[list[tuple[int, int]], list[int]]:
@@ -83,11 +85,21 @@ def sample(rng: random.Random) -> tuple[str, Draft]:
         right = [leaf for leaf in own if paths[leaf] >= MIN_DISTANCE]
         if right:
             break
-    people, concepts = iter(rng.sample(NAMES, len(NAMES))), iter(rng.sample(CONCEPTS, len(CONCEPTS)))
-    name = {node: next(people if node in entities else concepts) for node in nodes}
+    name = {node: f"{'E' if node in entities else 'c'}{node}" for node in nodes}  # until it is renamed
     [target] = rng.choices(right, [FAR_BIAS ** paths[leaf] for leaf in right])
     graph = Graph(tuple((name[a], name[b]) for a, b in edges), name[root], (name[target], name[rng.choice(wrong)]))
-    return canonical(graph), (graph, name[target])
+    return rename((graph, name[target]), rng)
+
+
+def rename(draft: Draft, rng: random.Random) -> tuple[str, Draft]:
+    """The same graph under other names, and its meaning: much quicker than growing another graph."""
+    graph, target = draft
+    people, concepts = iter(rng.sample(NAMES, len(NAMES))), iter(rng.sample(CONCEPTS, len(CONCEPTS)))
+    nodes = dict.fromkeys(node for edge in graph.edges for node in edge)
+    new = {node: next(people if node[0].isupper() else concepts) for node in nodes}
+    first, second = graph.candidates
+    graph = Graph(tuple((new[a], new[b]) for a, b in graph.edges), new[graph.root], (new[first], new[second]))
+    return canonical(graph), (graph, new[target])
 
 
 def write(draft: Draft, rng: random.Random, id: str) -> Problem:
