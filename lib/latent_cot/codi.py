@@ -75,4 +75,5 @@ def codi(options: CodiOptions, steps: int, lr: float, warmup: int = 20) -> Metho
         curriculum=(stage,),
         n_thoughts=options.n_thoughts,
         supervise=lambda reasoner, batch: supervise_codi(reasoner, batch, options),
+        options=options,
     )

@@ -55,3 +55,4 @@ class Method:
     n_thoughts: int  # thoughts at inference
     supervise: Supervise = supervise_language  # what is supervised
     thinks_between_markers: bool = True  # at inference, <bot> and <eot> stand there even around no thoughts
+    options: object = None  # what `supervise` was made with; a run does not go on from a checkpoint of other options

@@ -147,11 +147,20 @@ def _restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tenso
             }
 
 
-def run_signature(method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
-    """What a checkpoint must have been made with for a run to go on from it."""
-    stages = [(s.name, s.steps, s.lr, s.schedule, s.warmup) for s in method.curriculum]
-    data = hashlib.sha256(repr([(p.id, p.question, p.answer) for p in problems]).encode()).hexdigest()[:16]
-    return repr((method.name, stages, asdict(options), data))
+def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
+    """What a checkpoint must have been made with for a run to go on from it.
+
+    What a stage does to a problem is code; how it arranges the first problems stands for it.
+    """
+    stages = []
+    for stage in method.curriculum:
+        rng = random.Random(0)
+        arranged = [stage.arrange(problem, reasoner.markers, rng) for problem in problems[:200]]
+        stages.append((stage.name, stage.steps, stage.lr, stage.schedule, stage.warmup, arranged))
+    digest = hashlib.sha256()
+    for part in (stages, *problems):
+        digest.update(repr(part).encode())
+    return repr((method.name, method.options, reasoner.spec, options, digest.hexdigest()[:16]))
 
 
 def train(
@@ -177,7 +186,7 @@ def train(
     )
     # Each process draws its own dropout; everything else is seeded per step.
     torch.manual_seed(options.seed + accelerator.process_index)
-    signature = run_signature(method, problems, options)
+    signature = run_signature(reasoner, method, problems, options)
     resumed = _load_checkpoint(folder, reasoner, signature) if folder else None
     progress, tensors = resumed or (_Progress(), {})
     best = None
