@@ -1,8 +1,8 @@
 """One training loop for every method, on accelerate: stages, micro-batches, processes, resume.
 
-The loop knows stages, not methods. A step's data, dropout aside, is a function of (seed, stage, step) alone, so that a
-killed run goes on where its last checkpoint stood and ends with the weights of one that was never killed.
-Checkpoints are safetensors: weights, Adam's two moments, the random state; nothing is pickled.
+The loop knows stages, not methods. A step's data is a function of (seed, stage, step) alone, and its dropout of these
+and the process, so that a killed run goes on where its last checkpoint stood and ends with the weights of one that was
+never killed. Checkpoints are safetensors: weights and Adam's two moments; nothing is pickled.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _save_checkpoint(
     folder: Path, reasoner: Reasoner, optimizer: torch.optim.Optimizer, progress: _Progress, signature: str
 ) -> None:
-    tensors = {"rng": torch.get_rng_state()}
+    tensors = {}
     for name, parameter in reasoner.named_parameters():
         if parameter.requires_grad:
             tensors[f"weight/{name}"] = parameter.detach()
@@ -134,7 +134,6 @@ def _load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[
     if metadata["signature"] != signature:
         return None
     _set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
-    torch.set_rng_state(tensors["rng"])
     return _Progress(**json.loads(metadata["progress"])), tensors
 
 
@@ -184,8 +183,6 @@ def train(
     accelerator = Accelerator(
         mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
-    # Each process draws its own dropout; everything else is seeded per step.
-    torch.manual_seed(options.seed + accelerator.process_index)
     signature = run_signature(reasoner, method, problems, options)
     resumed = _load_checkpoint(folder, reasoner, signature) if folder else None
     progress, tensors = resumed or (_Progress(), {})
@@ -254,6 +251,8 @@ def _optimizer_step(
 ) -> dict[str, float]:
     """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
     rng = random.Random(f"{options.seed}/{number}/{step}")
+    dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")
+    torch.manual_seed(dropout.getrandbits(63))
     markers = accelerator.unwrap_model(supervised).reasoner.markers
     batch = collate([stage.arrange(problems[i], markers, rng) for i in rows], markers)
     share = math.ceil(len(rows) / accelerator.num_processes)
