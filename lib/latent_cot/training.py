@@ -255,12 +255,12 @@ def _optimizer_step(
     torch.manual_seed(dropout.getrandbits(63))
     markers = accelerator.unwrap_model(supervised).reasoner.markers
     batch = collate([stage.arrange(problems[i], markers, rng) for i in rows], markers)
-    share = math.ceil(len(rows) / accelerator.num_processes)
-    first = share * accelerator.process_index
-    cuts = list(range(first, min(first + share, len(rows)), options.micro_batch or share))
+    first, end = (len(rows) * (accelerator.process_index + i) // accelerator.num_processes for i in (0, 1))
+    size = options.micro_batch or end - first
+    cuts = range(first, end, size)
     totals: dict[str, float] = {}
     for cut in cuts:
-        micro = batch.rows(slice(cut, min(cut + (options.micro_batch or share), first + share))).to(accelerator.device)
+        micro = batch.rows(slice(cut, min(cut + size, end))).to(accelerator.device)
         waiting = contextlib.nullcontext() if cut == cuts[-1] else accelerator.no_sync(supervised)
         with waiting, accelerator.autocast():
             parts = supervised(micro)
