@@ -49,7 +49,7 @@ class TrainOptions:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite; the last good checkpoint is kept."""
+    """The loss or its gradient became NaN or infinite; the last good checkpoint is kept."""
 
 
 class _Supervised(nn.Module):
@@ -175,7 +175,7 @@ def train(
 
     In the last stage `validate` is called `options.validations` times and the best weights are the ones left in the
     reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
-    Raises ContextTooLong before the first step, TrainingDiverged at a loss that is not finite.
+    Raises ContextTooLong before the first step, TrainingDiverged at a loss or gradient that is not finite.
     """
     longest = max(problems, key=lambda problem: problem.n_tokens)
     for stage in method.curriculum:
@@ -271,10 +271,10 @@ def _optimizer_step(
     if accelerator.num_processes > 1:
         totals = {name: accelerator.reduce(part) for name, part in totals.items()}
     parts = {name: float(part) for name, part in totals.items()}
-    if not math.isfinite(sum(parts.values())):
-        ids = ", ".join(batch.ids[:8])
-        raise TrainingDiverged(f"loss {parts} at step {step + 1} of {stage.name}; batch: {ids} …; last checkpoint kept")
-    accelerator.clip_grad_norm_(supervised.parameters(), options.clip)
+    norm = float(accelerator.clip_grad_norm_(supervised.parameters(), options.clip))
+    if not math.isfinite(sum(parts.values()) + norm):
+        what = f"loss {parts}, gradient norm {norm} at step {step + 1} of {stage.name}"
+        raise TrainingDiverged(f"{what}; batch: {', '.join(batch.ids[:8])} …; last checkpoint kept")
     optimizer.step()
     scheduler.step()
     optimizer.zero_grad()
