@@ -177,9 +177,10 @@ def train(
     reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
     Raises ContextTooLong before the first step, TrainingDiverged at a loss or gradient that is not finite.
     """
-    longest = max(problems, key=lambda problem: problem.n_tokens)
+    doubtful = [p for p in problems if p.n_tokens + method.n_thoughts + 2 > reasoner.context_length]  # 2: the markers
     for stage in method.curriculum:
-        check_length(stage.arrange(longest, reasoner.markers, random.Random(0)), reasoner.context_length)
+        for problem in doubtful:
+            check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
     accelerator = Accelerator(
         mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
