@@ -232,6 +232,7 @@ def train(
                 _save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
         if not last:
             progress.stage, progress.step, tensors = number + 1, 0, {}
+            optimizer.state.clear()  # accelerate keeps every optimiser it has prepared
     bar.close()
     if best is not None:
         _set_weights(reasoner, best)
