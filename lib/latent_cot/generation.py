@@ -44,7 +44,7 @@ def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | Non
     context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop)
     if intervene is not None and thoughts.shape[1]:
         thoughts = intervene(thoughts)
-        context, _, real = think(reasoner.lm, question, batch.n_thoughts, Given(thoughts))
+        context, _, _ = think(reasoner.lm, question, real.sum(1), Given(thoughts))
     return context, [row[kept] for row, kept in zip(thoughts, real)]
 
 
@@ -58,7 +58,8 @@ def answer_batch(
 ) -> list[Answer]:
     """Answer prompts (`Sequence`s whose language is what is forced after the thoughts, usually <eot> or nothing).
 
-    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read.
+    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read;
+    how many each problem has stays.
     Raises ContextTooLong if a prompt and its answer cannot fit.
     """
     for prompt in prompts:
