@@ -142,9 +142,7 @@ def test_exactly_one_candidate_can_be_reached_and_steps_are_a_shortest_path(made
             path = [graph.root, *(re.search(r"(\w+)\.$", step)[1] for step in problem.steps)]
             assert problem.answer == f"{graph.root} is a {reachable[0]}."
         assert path[-1] == reachable[0] and all(edge in graph.edges for edge in pairwise(path))
-        if name != "prosqa":  # 4 of the 300 published chains are longer than need be, see the last assertion
-            assert len(path) - 1 == nx.shortest_path_length(graph.net, graph.root, path[-1])
-        assert all(node in frontier(graph, k) for k, node in enumerate(path)) or name == "prosqa"
+        assert all(node in frontier(graph, k) for k, node in enumerate(path))
         assert frontier(graph, 0) == {graph.root} and frontier(graph, 99) == set()
 
 
