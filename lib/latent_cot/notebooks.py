@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -104,7 +105,8 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
     if records:
         parameters["run_dir"] = str(out)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out / ".lock", f"a run of {source.stem} in {out}"):
+    # Sockets in a folder of its own: kernels that start together race for the same TCP ports.
+    with exclusive(out / ".lock", f"a run of {source.stem} in {out}"), tempfile.TemporaryDirectory() as sockets:
         _prepare(out, source, parameters)
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # kernel python3 = this environment's, not the user's own
         try:
@@ -116,7 +118,7 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
                 cwd=str(source.parent),
                 progress_bar=False,
                 start_timeout=300,
-                config=Config({"ConnectionFileMixin": {"transport": "ipc"}}),  # no ports to fight over
+                config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run_dir")

@@ -43,7 +43,7 @@ def run_id(notebook: str, variant: str, seed: int) -> str:
 def write_atomic(path: str | Path, text: str) -> None:
     """Put `text` under `path` whole, or leave what was there.
 
-    A kill, a full disk or a power cut leaves at most a hidden temporary file beside it.
+    A kill or a full disk leaves at most a hidden temporary file beside it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
