@@ -6,6 +6,9 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from jaxtyping import Float
+from torch import Tensor
+
 from latent_cot.generation import Answer, Intervention, Sampling, answer
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner
@@ -14,12 +17,20 @@ from latent_cot.tasks import Problem, Task
 from latent_cot.tokens import Markers
 
 Control = Literal["thoughts", "removed", "swapped", "mean"]
+
+
+def _swap(thoughts: Float[Tensor, "batch thoughts d"]) -> Float[Tensor, "batch thoughts d"]:
+    if len(thoughts) == 1:
+        raise ValueError("a lone problem has nobody to swap thoughts with; evaluate more problems, in larger batches")
+    return thoughts.roll(1, dims=0)
+
+
 # What happens to a batch's thoughts before the answer: nothing, none are had, each problem gets its neighbour's,
 # every problem gets the same (the batch's mean: a pause in their place, in the range the model knows).
 INTERVENTIONS: dict[Control, Intervention | None] = {
     "thoughts": None,
     "removed": None,
-    "swapped": lambda thoughts: thoughts.roll(1, dims=0),
+    "swapped": _swap,
     "mean": lambda thoughts: thoughts.mean(0, keepdim=True).expand_as(thoughts),
 }
 

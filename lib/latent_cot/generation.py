@@ -110,7 +110,8 @@ def answer(
 ) -> list[Answer]:
     """Answer any number of prompts, batched by length; answers come back in the prompts' order.
 
-    Batches differ by at most one problem in size, so that an intervention that swaps thoughts never meets a lone one.
+    Batches differ by at most one problem in size, so that an intervention that swaps thoughts meets a lone one only at
+    a `batch_size` of one or two.
     """
     was_training = reasoner.training
     reasoner.eval()
