@@ -42,8 +42,9 @@ def supervise_language(reasoner: Reasoner, batch: Batch) -> Losses:
     context, _, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop)
     predicting, _ = read_language(reasoner, context, batch.language)
     losses = {"ce": language_loss(predicting, reasoner.head, batch.language)}
-    if stop_logits:
-        losses["stop"] = stop_loss(torch.stack(stop_logits, 1), real, batch.n_thoughts, batch.n_problems)
+    if reasoner.stop_head is not None:
+        logits = torch.stack(stop_logits, 1) if stop_logits else real.to(predicting.dtype)  # no thoughts: no columns
+        losses["stop"] = stop_loss(logits, real, batch.n_thoughts, batch.n_problems)
     return losses
 
 
