@@ -1,0 +1,460 @@
+"""Degenerate cases, curricula, tokens, the learned end of thoughts, and checkpoints of the official code."""
+
+import math
+import os
+import pickle
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from test_thoughts import TASK, close, encoded, families, prompts, sequences, tiny_reasoner
+from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from latent_cot.coconut import CoconutOptions, coconut
+from latent_cot.codi import CodiOptions, supervise_codi
+from latent_cot.curriculum import (
+    Stage,
+    all_steps,
+    distill,
+    no_steps,
+    remove_tokens_from_left,
+    replace_steps_with_thoughts,
+)
+from latent_cot.explicit import cot
+from latent_cot.generation import answer_batch
+from latent_cot.methods import Method, supervise_language
+from latent_cot.models import (
+    EdgeEmbedding,
+    Reasoner,
+    ReasonerSpec,
+    build_reasoner,
+    load_official,
+    load_reasoner,
+    save_reasoner,
+)
+from latent_cot.sequences import (
+    IGNORED,
+    ContextTooLong,
+    Encoded,
+    Sequence,
+    check_length,
+    collate,
+    encode,
+    length_grouped,
+)
+from latent_cot.tasks import Problem
+from latent_cot.thoughts import read, think
+from latent_cot.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
+from latent_cot.training import TrainOptions, train
+
+MARKERS = Markers(pad=0, eos=1, bot=2, eot=3)
+BARE = Markers(pad=0, eos=1, bot=None, eot=None)
+PROBLEM = Encoded("p", question=(50, 51), steps=((60, 61), (62,), (63, 64)), answer=(70, 71, 1), door=0)
+RNG = random.Random(0)
+
+
+# --- degenerate cases ----------------------------------------------------------------------------------------------
+
+
+@families
+@pytest.mark.parametrize("writer", ["nobody", "pause", "hidden", "projection"])
+def test_no_thoughts_is_plain_cross_entropy(family, writer):
+    """Whoever would write them: the loss of transformers on the same tokens."""
+    reasoner = tiny_reasoner(family, writer)
+    for s in (all_steps()(p, reasoner.markers, RNG) for p in encoded(reasoner, 3)):
+        ids = torch.tensor([s.question + s.language])
+        labels = ids.clone()
+        labels[:, : len(s.question)] = IGNORED
+        ours = supervise_language(reasoner, collate([s], reasoner.markers))["ce"]
+        theirs = reasoner.lm(input_ids=ids, labels=labels)
+        assert ours.item() == pytest.approx(theirs.loss.item(), rel=1e-6)  # transformers' loss is float32
+        exact = F.cross_entropy(theirs.logits[0, :-1], labels[0, 1:], ignore_index=IGNORED)
+        torch.testing.assert_close(ours, exact, **close)
+
+
+@families
+@pytest.mark.parametrize("n_thoughts", [(0, 0), (2, 2), (3, 1)])
+def test_codi_without_teacher_and_distillation_is_sft_on_thoughts(family, n_thoughts):
+    reasoner = tiny_reasoner(family, "projection")
+    batch = collate(sequences(reasoner, n_thoughts), reasoner.markers)
+    losses = supervise_codi(reasoner, batch, CodiOptions(teacher_weight=0.0, distill_weight=0.0))
+    torch.testing.assert_close(sum(losses.values()), supervise_language(reasoner, batch)["ce"], **close)
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2", "smooth_l1"])
+@pytest.mark.parametrize("divide_by_std", [False, True])
+def test_codis_options_weigh_its_losses(distance, divide_by_std):
+    reasoner = tiny_reasoner("gpt2", "projection")
+    batch = collate(sequences(reasoner, (2, 1)), reasoner.markers)
+    options = CodiOptions(distance=distance, divide_by_std=divide_by_std)
+    losses = supervise_codi(reasoner, batch, options)
+    weighed = supervise_codi(
+        reasoner, batch, replace(options, student_weight=2.0, teacher_weight=3.0, distill_weight=4.0)
+    )
+    for part, weight in (("student", 2), ("teacher", 3), ("distill", 4)):
+        assert losses[part] > 0
+        torch.testing.assert_close(weighed[part], weight * losses[part], **close)
+
+
+def test_degenerate_stages_are_the_baselines():
+    cot_, no_cot_ = all_steps()(PROBLEM, MARKERS, RNG), no_steps()(PROBLEM, MARKERS, RNG)
+    stage_0 = replace_steps_with_thoughts(0, last_stage=3, latents_per_step=2)
+    assert stage_0(PROBLEM, BARE, RNG) == cot_
+    assert replace_steps_with_thoughts(0, 3, thoughts=False)(PROBLEM, MARKERS, RNG) == cot_
+    assert replace_steps_with_thoughts(4, 3, thoughts=False)(PROBLEM, MARKERS, RNG) == no_cot_
+    assert remove_tokens_from_left(0, math.inf)(PROBLEM, MARKERS, RNG) == cot_
+    assert remove_tokens_from_left(5, math.inf)(PROBLEM, MARKERS, RNG) == no_cot_
+    student = distill(6, keep_last_step=True)(PROBLEM, MARKERS, RNG)
+    assert replace(student, teacher=(), teacher_door=0) == no_steps(6)(PROBLEM, MARKERS, RNG)
+    assert student.teacher == cot_.language
+
+
+# --- curricula -----------------------------------------------------------------------------------------------------
+
+
+def parts(s: Sequence) -> tuple[int, tuple[int, ...]]:
+    """Number of thoughts and remaining chain, after checking all that does not change."""
+    assert s.question == (*PROBLEM.question, MARKERS.bot) and s.language[0] == MARKERS.eot
+    assert s.language[-3:] == PROBLEM.answer and s.n_unsupervised == 1
+    assert s.language[s.door : s.door + 1] == PROBLEM.answer[:1]
+    return s.n_thoughts, s.language[1:-3]
+
+
+@pytest.mark.parametrize(
+    "stage, last_stage, pad_to_last, expected",
+    [
+        (0, 3, True, (0, (60, 61, 62, 63, 64))),
+        (1, 3, True, (2, (62, 63, 64))),
+        (2, 3, True, (4, (63, 64))),
+        (3, 3, True, (6, ())),
+        (4, 3, True, (6, ())),
+        (4, 4, True, (8, ())),  # at the last stage itself a shorter problem has as many thoughts as all others
+        (4, 4, False, (8, ())),
+        (2, 1, True, (2, ())),  # past it all remaining steps are gone
+        (6, 5, True, (10, ())),
+        (6, 5, False, (6, ())),  # c · its own number of steps
+    ],
+)
+def test_replacing_steps_with_thoughts(stage, last_stage, pad_to_last, expected):
+    arrange = replace_steps_with_thoughts(stage, last_stage, latents_per_step=2, pad_to_last=pad_to_last)
+    assert parts(arrange(PROBLEM, MARKERS, RNG)) == expected
+
+
+def test_steps_vanish_without_thoughts():
+    """ "w/o thought": the same schedule of language, no thoughts, no markers."""
+    for stage in range(5):
+        s = replace_steps_with_thoughts(stage, 3, thoughts=False)(PROBLEM, MARKERS, RNG)
+        with_thoughts = replace_steps_with_thoughts(stage, 3)(PROBLEM, MARKERS, RNG)
+        assert (s.question, s.n_thoughts, s.n_unsupervised) == (PROBLEM.question, 0, 0)
+        assert (s.language, s.door) == (with_thoughts.language[1:], with_thoughts.door - 1)
+
+
+def frequencies(arrange, of, n: int = 10_000) -> dict[int, float]:
+    rng = random.Random(0)
+    return {k: v / n for k, v in Counter(of(arrange(PROBLEM, MARKERS, rng)) for _ in range(n)).items()}
+
+
+def test_uniform_mixing_puts_any_stage_in():
+    """With probability 0.4 a stage from 0…3 (the problem has 3 steps), else stage 2."""
+    arrange = replace_steps_with_thoughts(2, 3, mixing="uniform", mixing_share=0.4)
+    found = frequencies(arrange, lambda s: s.n_thoughts)
+    assert found == pytest.approx({0: 0.1, 1: 0.1, 2: 0.7, 3: 0.1}, abs=0.02)
+
+
+def test_improved_mixing_weighs_stages_up_to_the_current_one():
+    found = frequencies(replace_steps_with_thoughts(2, 3, mixing="improved"), lambda s: s.n_thoughts)
+    assert found == pytest.approx({0: 1 / 6, 1: 2 / 6, 2: 3 / 6}, abs=0.02)
+
+
+@pytest.mark.parametrize("smoothing", [0.5, 1.0, 4.0])
+def test_removal_smoothing_has_the_papers_distribution(smoothing):
+    """P(o) ∝ exp(-λo) tokens more than the stage says; the chain has 100 tokens, so that none is cut off."""
+    long = replace(PROBLEM, steps=(tuple(range(100, 200)),))
+    arrange = remove_tokens_from_left(3, smoothing)
+    found = frequencies(lambda _, m, rng: arrange(long, m, rng), lambda s: 100 - 3 - (len(s.language) - 3))
+    for o in range(4):
+        assert found.get(o, 0) == pytest.approx(math.exp(-smoothing * o) * (1 - math.exp(-smoothing)), abs=0.02)
+
+
+def test_removed_tokens_are_the_leftmost():
+    s = remove_tokens_from_left(3, math.inf)(PROBLEM, MARKERS, RNG)
+    assert (s.language, s.n_unsupervised, s.door) == ((63, 64, *PROBLEM.answer), 0, 2)
+    assert remove_tokens_from_left(99, math.inf)(PROBLEM, MARKERS, RNG).language == PROBLEM.answer
+
+
+@pytest.mark.parametrize("keep_last_step, chain", [(True, (60, 61, 62, 63, 64)), (False, (60, 61, 62))])
+def test_codis_teacher_may_lack_the_last_step(keep_last_step, chain):
+    s = distill(2, keep_last_step)(PROBLEM, MARKERS, RNG)
+    assert s.teacher == chain + PROBLEM.answer and parts(s) == (2, ())
+    assert s.teacher[s.teacher_door] == s.language[s.door] == PROBLEM.answer[PROBLEM.door]
+    one_step = replace(PROBLEM, steps=PROBLEM.steps[:1])
+    assert distill(2, keep_last_step)(one_step, MARKERS, RNG).teacher == (60, 61, *PROBLEM.answer)
+
+
+def test_coconuts_stages():
+    usual = coconut(CoconutOptions(), steps_per_stage=5, last_steps=9, lr=1e-4, stage_0_steps=7)
+    assert [(s.name, s.steps) for s in usual.curriculum] == [
+        ("stage-0", 7),
+        ("stage-1", 5),
+        ("stage-2", 5),
+        ("stage-3", 5),
+        ("stage-4", 9),
+    ]
+    assert [parts(s.arrange(PROBLEM, MARKERS, RNG))[0] for s in usual.curriculum] == [0, 2, 4, 6, 6]
+    assert (usual.n_thoughts, usual.writer) == (6, "hidden")
+    direct = coconut(CoconutOptions(variant="no_curriculum"), 5, 9, 1e-4, 7)
+    assert [(s.name, s.steps) for s in direct.curriculum] == [("stage-4", 31)]
+    silent = coconut(CoconutOptions(variant="no_thought"), 5, 9, 1e-4)
+    assert (silent.n_thoughts, silent.writer, silent.thinks_between_markers) == (0, "nobody", False)
+    assert coconut(CoconutOptions(variant="pause_as_thought"), 5, 9, 1e-4).writer == "pause"
+
+
+# --- tokens and batches --------------------------------------------------------------------------------------------
+
+
+def gpt2_tokenizer() -> PreTrainedTokenizerFast:
+    folder = os.environ.get("LATENT_COT_DATA")
+    if not folder or not (Path(folder) / "gpt2_tokenizer" / "vocab.bpe").exists():
+        pytest.skip("no gpt2_tokenizer/{encoder.json,vocab.bpe} in LATENT_COT_DATA")
+    files = (str(Path(folder) / "gpt2_tokenizer" / name) for name in ("encoder.json", "vocab.bpe"))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=ByteLevelBPETokenizer.from_file(*files)._tokenizer, eos_token="<|endoftext|>"
+    )
+
+
+def digit_tokenizer() -> PreTrainedTokenizerFast:
+    """Spaces, digits and words are tokens of their own."""
+    pieces = ["<eos>", " ", "\n", *"0123456789", "-", "The", "answer", "is", ":", "###", "How", "many", "?", "+", "="]
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[A-Za-z]+|#+|[^A-Za-z#]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>")
+
+
+DOORS = {gpt2_tokenizer: ":", digit_tokenizer: " "}
+
+
+@pytest.mark.parametrize("make", DOORS)
+@pytest.mark.parametrize("answer", ["18", "7", "1234567", "-5"])
+def test_the_door_is_before_the_answers_first_character(make, answer):
+    """GPT-2 merges the space into " 18", so its door is ':'; where digits stand alone it is the space."""
+    tokenizer = make()
+    (found,) = encode([Problem("How many?", ("1+1=2",), answer, "p")], tokenizer)
+    assert tokenizer.decode([found.answer[found.door]]) == DOORS[make]
+    assert tokenizer.decode(found.answer[found.door + 1 : -1]).strip() == answer
+    assert found.answer[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(found.question) == "How many?\n" and tokenizer.decode(found.steps[0]) == "1+1=2\n"
+    assert found.n_tokens == len(found.question) + len(found.steps[0]) + len(found.answer)
+
+
+def test_markers_are_the_last_three_ids_of_a_pretrained_tokenizer():
+    tokenizer = digit_tokenizer()
+    n = len(tokenizer)
+    assert add_markers(tokenizer).convert_tokens_to_ids(["<pad>", "<bot>", "<eot>"]) == [n, n + 1, n + 2]
+    assert tokenizer.pad_token_id == n
+
+
+def test_words_a_model_has_never_seen_are_named():
+    tokenizer = tiny_tokenizer(TASK.words)
+    for problem in TASK.splits["train"]:
+        check_words(" ".join((problem.question, *problem.steps, problem.answer)), tokenizer)
+    with pytest.raises(UnknownWord, match="zebras, 777"):
+        check_words("Ann has 12 zebras, gets 777 zebras: how many?", tokenizer)
+
+
+def test_a_sequence_that_does_not_fit_is_refused_with_its_length():
+    s = Sequence("long one", (5,) * 60, 6, (5,) * 20, teacher=(5,) * 30)
+    check_length(s, 96)
+    with pytest.raises(ContextTooLong, match=r"'long one' needs 96 positions, the model has 95"):
+        check_length(s, 95)
+    reasoner = tiny_reasoner("gpt2")
+    with pytest.raises(ContextTooLong, match="needs 97"):
+        answer_batch(reasoner, [replace(s, teacher=())], max_new_tokens=11)
+
+
+def test_collate_aligns_thoughts_in_one_block():
+    batch = collate(
+        [
+            Sequence("a", (5, 6, 2), 1, (3, 7, 8, 1), n_unsupervised=1, door=1, teacher=(7, 1), teacher_door=0),
+            Sequence("b", (5, 2), 2, (3, 1), n_unsupervised=1, door=0, teacher=(7, 8, 9, 1), teacher_door=2),
+        ],
+        MARKERS,
+    )
+    assert batch.question.tolist() == [[5, 6, 2], [0, 5, 2]]
+    assert batch.question_mask.tolist() == [[True, True, True], [False, True, True]]
+    assert batch.n_thoughts.tolist() == [1, 2]
+    assert batch.language.labels.tolist() == [[IGNORED, 7, 8, 1], [IGNORED, 1, IGNORED, IGNORED]]
+    assert (batch.language.n_supervised, batch.teacher.n_supervised, batch.n_problems) == (4, 6, 2)
+    assert batch.language.door.tolist() == [1, 0] and batch.teacher.door.tolist() == [0, 2]
+    second = batch.rows(slice(1, 2))
+    assert second.ids == ("b",) and second.language.ids.tolist() == [[3, 1, 0, 0]]
+    assert (second.language.n_supervised, second.n_problems) == (4, 2)  # counts of the global batch
+
+
+def test_length_grouping_keeps_padding_under_five_percent():
+    """Lengths as of word problems: log-normal around 60 tokens, a few beyond 200."""
+    rng = random.Random(0)
+    lengths = [int(rng.lognormvariate(4.1, 0.45)) + 10 for _ in range(10_000)]
+    batches = length_grouped(lengths, 32, torch.Generator().manual_seed(0))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    width = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert 1 - sum(lengths) / width < 0.05
+    assert batches != length_grouped(lengths, 32, torch.Generator().manual_seed(1))
+    firsts = [lengths[batch[0]] for batch in batches[:40]]
+    assert firsts != sorted(firsts)  # batches come in no order of length
+
+
+# --- the learned end of thoughts -----------------------------------------------------------------------------------
+
+
+def test_training_teaches_when_to_stop():
+    """Problems of 1 to 4 steps, one thought a step: the classifier learns where each one ends."""
+    reasoner = tiny_reasoner("gpt2", learned_stop=True)
+    arrange = replace_steps_with_thoughts(5, 4, pad_to_last=False)
+    method = Method("stop", "hidden", (Stage("final", 60, arrange, 5e-3, warmup=5),), 4)
+    history = train(reasoner, method, encoded(reasoner, 16), TrainOptions(batch_size=16), progress_bar=False)
+    assert history["stop"].iloc[-1] < 0.5 * history["stop"].iloc[0]
+    assert history["ce"].iloc[-1] < history["ce"].iloc[0]
+
+
+@families
+def test_thoughts_end_when_the_classifier_says_so(family):
+    """Each problem at its own thought, and then as if that number had been asked for."""
+    reasoner = tiny_reasoner(family, learned_stop=True).eval()
+    asked = prompts(reasoner, (5, 5, 5, 5, 2))
+    stopping = answer_batch(reasoner, asked, 6)
+    lengths = [len(a.thoughts) for a in stopping]
+    assert len(set(lengths)) > 1
+    head, reasoner.stop_head = reasoner.stop_head, None
+    for a, p, n in zip(stopping, asked, lengths, strict=True):
+        batch = collate([p], reasoner.markers)
+        context, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
+        stops = []
+        for _ in range(p.n_thoughts):
+            context, _, _ = think(reasoner.lm, context, torch.tensor([1]), reasoner.writer)
+            stops.append(head(context.hidden).item() > 0)
+        assert n == (stops.index(True) + 1 if True in stops else p.n_thoughts)
+        (given,) = answer_batch(reasoner, [replace(p, n_thoughts=n)], 6)
+        assert a.tokens == given.tokens
+        torch.testing.assert_close(a.thoughts, given.thoughts, **close)
+
+
+def test_the_stop_loss_is_the_same_alone_and_in_company():
+    reasoner = tiny_reasoner("gpt2", learned_stop=True)
+    company = sequences(reasoner, (3, 0, 1, 2))
+    together = supervise_language(reasoner, collate(company, reasoner.markers))["stop"]
+    alone = [supervise_language(reasoner, collate([s], reasoner.markers))["stop"] for s in company]
+    torch.testing.assert_close(together, sum(alone) / 4, **close)
+    assert alone[1] == 0
+
+
+# --- models and checkpoints ----------------------------------------------------------------------------------------
+
+
+def test_edge_embedding_is_its_formula():
+    torch.manual_seed(0)
+    tokens = torch.nn.Embedding(10, 6)
+    embedding = EdgeEmbedding(tokens, torch.tensor([[4, 5], [7, 4]]))
+    ids = torch.tensor([[3, 10, 9], [11, 0, 10]])
+    found = embedding(ids)
+    for (source, target), where in (((4, 5), ids == 10), ((7, 4), ids == 11)):
+        expected = embedding.source.weight @ tokens.weight[source] + embedding.target.weight @ tokens.weight[target]
+        torch.testing.assert_close(found[where], expected.expand_as(found[where]))
+    assert torch.equal(found[ids < 10], tokens.weight[ids[ids < 10]])
+
+
+@pytest.fixture
+def pretrained(tmp_path) -> Path:
+    """A folder as `from_pretrained` likes it."""
+    reasoner = tiny_reasoner("gpt2")
+    reasoner.lm.float().save_pretrained(tmp_path / "lm")
+    reasoner.tokenizer.save_pretrained(tmp_path / "lm")
+    return tmp_path / "lm"
+
+
+def test_lora_leaves_the_backbone_and_its_embeddings_frozen(pretrained):
+    reasoner = build_reasoner(ReasonerSpec(lm=str(pretrained), writer="projection", lora_rank=4))
+    before = {n: p.detach().clone() for n, p in reasoner.named_parameters()}
+    train(reasoner, cot(2, 1e-2), encoded(reasoner, 4), TrainOptions(batch_size=4), progress_bar=False)
+    moved = {n for n, p in reasoner.named_parameters() if not torch.equal(p, before[n])}
+    assert moved and all("lora_" in n for n in moved)
+    trainable = {n for n, p in reasoner.named_parameters() if p.requires_grad}
+    assert trainable == {n for n in before if "lora_" in n or n.startswith("writer.")}
+    for matrix in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
+        assert any(f"h.1.{matrix}.lora_B" in n for n in moved)
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_saved_reasoner_comes_back(pretrained, tmp_path, lora_rank):
+    spec = ReasonerSpec(lm=str(pretrained), writer="projection", lora_rank=lora_rank, learned_stop=True)
+    reasoner = build_reasoner(spec, seed=1)
+    with torch.no_grad():
+        for parameter in reasoner.parameters():
+            parameter.add_(0.01)
+    save_reasoner(reasoner, tmp_path / "saved")
+    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == ["model.safetensors", "spec.json"]
+    again = load_reasoner(tmp_path / "saved")
+    assert again.spec == spec
+    for (name, ours), theirs in zip(reasoner.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_a_tiny_reasoner_with_edges_comes_back(tmp_path):
+    spec = ReasonerSpec(writer="hidden", words=("a", "b", "c", "a>b", "b>c"), d_model=16)
+    reasoner = build_reasoner(spec, seed=3)
+    save_reasoner(reasoner, tmp_path)
+    again, ids = load_reasoner(tmp_path), torch.tensor([[6, 7, 9, 10]])
+    assert torch.equal(reasoner.embed(ids), again.embed(ids))
+
+
+def official(reasoner: Reasoner, code: str) -> dict[str, torch.Tensor]:
+    """A state dict as the official code would have saved it."""
+    state = {name: w.clone() for name, w in reasoner.lm.state_dict().items()}
+    if code == "coconut":
+        embedding = {"embedding.weight": reasoner.lm.get_input_embeddings().weight.detach().clone()}
+        return {f"base_causallm.{name}": w for name, w in state.items()} | embedding
+    writer = {f"prj.{name}": w.clone() for name, w in reasoner.writer.state_dict().items()}
+    return {f"codi.{name}": w for name, w in state.items()} | writer
+
+
+@families
+@pytest.mark.parametrize("code, writer", [("coconut", "hidden"), ("codi", "projection")])
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_official_checkpoints_load(family, code, writer, suffix, tmp_path):
+    theirs, ours = (tiny_reasoner(family, writer, seed) for seed in (1, 2))
+    path = tmp_path / f"model{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(official(theirs, code), path)
+    load_official(ours, path)
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
+    reasoner = tiny_reasoner("gpt2")
+    state = official(reasoner, "coconut")
+    del state["base_causallm.transformer.h.1.mlp.c_fc.weight"]
+    save_file(state | {"base_causallm.other": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"missing \['transformer.h.1.mlp.c_fc.weight'\], unexpected \['other'\]"):
+        load_official(reasoner, tmp_path / "model.safetensors")
+
+
+class Evil:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
+def test_a_malicious_pickle_is_refused(save, tmp_path):
+    save({"base_causallm.x": Evil(tmp_path / "pwned")}, tmp_path / "model.bin")
+    with pytest.raises(pickle.UnpicklingError):
+        load_official(tiny_reasoner("gpt2"), tmp_path / "model.bin")
+    assert not (tmp_path / "pwned").exists()
