@@ -69,10 +69,9 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
 
     Raises `TypeError` for a missing or unknown field, `ValueError` for a NaN metric or a bad status.
     """
-    missing = [name for name in REQUIRED if name not in fields]
-    unknown = sorted(set(fields) - set(REQUIRED) - set(OPTIONAL))
+    missing, unknown = set(REQUIRED) - set(fields), set(fields) - {*REQUIRED, *OPTIONAL}
     if missing or unknown:
-        raise TypeError(f"write_result: missing fields {missing}, unknown fields {unknown}")
+        raise TypeError(f"write_result: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
     folder, parameters = Path(path).resolve().parent, portable(fields["parameters"])
     variant, _, seed = folder.name.rpartition("--s")
     record = {
@@ -145,8 +144,8 @@ def hardware() -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    name = gpus[0] if gpus else _cpu_name()
-    return {"name": name, "gpus": len(gpus), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    counts = {"gpus": len(gpus), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    return {"name": gpus[0] if gpus else _cpu_name()} | counts
 
 
 def versions() -> dict[str, str]:
