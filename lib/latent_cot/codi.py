@@ -40,12 +40,14 @@ class CodiOptions:
 def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions) -> Losses:
     """The three losses of a batch whose problems carry a teacher's language."""
     embeds, mask = reasoner.embed(batch.question), batch.question_mask
-    # The question is left-padded: its last column is <bot> for every problem, and only the student reads it.
-    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-    positions = columns[:, :-1] if options.attend_to_padding else None
-    question, _ = read(reasoner.lm, embeds[:, :-1], mask[:, :-1], positions=positions)
+    # The question is left-padded: <bot> is its last column for every problem, and only the student reads it.
+    end = mask.shape[1] - (reasoner.markers.bot is not None)
+    columns = torch.arange(end, device=mask.device).expand(len(mask), end)
+    positions = columns if options.attend_to_padding else None
+    question, _ = read(reasoner.lm, embeds[:, :end], mask[:, :end], positions=positions)
     student = with_padding_visible(question) if options.attend_to_padding else question
-    student, _ = read(reasoner.lm, embeds[:, -1:], mask[:, -1:], student)
+    if end < mask.shape[1]:
+        student, _ = read(reasoner.lm, embeds[:, end:], mask[:, end:], student)
     student, _, _ = think(reasoner.lm, student, batch.n_thoughts, reasoner.writer)
 
     predicting, student_levels = read_language(reasoner, student, batch.language)
