@@ -1,6 +1,7 @@
 """Answering questions: think, then write, batched over problems with one cache."""
 
-from collections.abc import Callable, Sequence as Seq
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import torch

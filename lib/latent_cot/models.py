@@ -15,8 +15,14 @@ from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
-from transformers import PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerBase,
+)
 
 from latent_cot.thoughts import HiddenState, Pause, Projection, body
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer

@@ -12,7 +12,8 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence as Seq
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from transformers import get_scheduler
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner
-from latent_cot.sequences import Encoded, check_length, collate, length_grouped
+from latent_cot.sequences import Batch, Encoded, check_length, collate, length_grouped
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
         {"params": [p for n, p in trained if not n.startswith("writer.")], "lr": stage.lr},
         {"params": [p for n, p in trained if n.startswith("writer.")], "lr": stage.lr * options.writer_lr_factor},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], betas=options.betas, weight_decay=options.weight_decay)
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay, fused=True)
 
 
 def _trained_weights(reasoner: Reasoner) -> dict[str, Tensor]:
@@ -114,9 +116,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
 
 
-def _save_checkpoint(
-    folder: Path, reasoner: Reasoner, optimizer: torch.optim.Optimizer, progress: _Progress, signature: str
-) -> None:
+def _save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: _Progress, signature: str) -> None:
     tensors = {}
     for name, parameter in reasoner.named_parameters():
         if parameter.requires_grad:
@@ -141,7 +141,7 @@ def _restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tenso
     for name, parameter in reasoner.named_parameters():
         if f"exp_avg/{name}" in tensors:
             optimizer.state[parameter] = {
-                key: tensors[f"{key}/{name}"].squeeze() if key == "step" else tensors[f"{key}/{name}"].to(parameter.device)
+                key: tensors[f"{key}/{name}"].to(parameter.device).reshape(() if key == "step" else parameter.shape)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
 
@@ -210,7 +210,12 @@ def train(
                 scheduler.step()  # replay the schedule up to the checkpoint
                 continue
             started = time.perf_counter()
-            parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, stage, problems, rows, number, step, options)
+            rng = random.Random(f"{options.seed}/{number}/{step}")
+            dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")
+            torch.manual_seed(dropout.getrandbits(63))
+            where = f"step {step + 1} of {stage.name}"
+            batch = collate([stage.arrange(problems[i], reasoner.markers, rng) for i in rows], reasoner.markers)
+            parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
             entry = {"stage": stage.name, "step": step + 1, "loss": sum(parts.values()), **parts}
             entry["problems_per_second"] = len(rows) / (time.perf_counter() - started)
             progress.history.append(entry)
@@ -240,24 +245,11 @@ def train(
 
 
 def _optimizer_step(
-    accelerator: Accelerator,
-    supervised: nn.Module,
-    optimizer,
-    scheduler,
-    stage: Stage,
-    problems: Seq[Encoded],
-    rows: list[int],
-    number: int,
-    step: int,
-    options: TrainOptions,
+    accelerator: Accelerator, supervised: nn.Module, optimizer, scheduler, batch: Batch, options: TrainOptions, where: str
 ) -> dict[str, float]:
     """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
-    rng = random.Random(f"{options.seed}/{number}/{step}")
-    dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")
-    torch.manual_seed(dropout.getrandbits(63))
-    markers = accelerator.unwrap_model(supervised).reasoner.markers
-    batch = collate([stage.arrange(problems[i], markers, rng) for i in rows], markers)
-    first, end = (len(rows) * (accelerator.process_index + i) // accelerator.num_processes for i in (0, 1))
+    n_problems = len(batch.ids)
+    first, end = (n_problems * (accelerator.process_index + i) // accelerator.num_processes for i in (0, 1))
     size = options.micro_batch or end - first
     cuts = range(first, end, size)
     totals: dict[str, float] = {}
@@ -275,7 +267,7 @@ def _optimizer_step(
     parts = {name: float(part) for name, part in totals.items()}
     norm = float(accelerator.clip_grad_norm_(supervised.parameters(), options.clip))
     if not math.isfinite(sum(parts.values()) + norm):
-        what = f"loss {parts}, gradient norm {norm} at step {step + 1} of {stage.name}"
+        what = f"loss {parts}, gradient norm {norm} at {where}"
         raise TrainingDiverged(f"{what}; batch: {', '.join(batch.ids[:8])} …; last checkpoint kept")
     optimizer.step()
     scheduler.step()
