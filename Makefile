@@ -42,7 +42,7 @@ tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TI
 
 test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
 	@$(PY) -m ruff check . && lint=0 || lint=1; set -x; \
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 \
+	LATENT_COT_BUDGET=0.05 OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 \
 	  --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900 && exit $$lint
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
