@@ -51,9 +51,10 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m latent_cot.bench
 
-report: $(STAMP) ## rebuild the report from the records in papermill_runs/recorded/
+report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \
-	  records_dir="$(CURDIR)/papermill_runs/recorded" out_dir="$(CURDIR)/papermill_runs/recorded-report"
+	  records_dir="$(CURDIR)/papermill_runs/recorded" out_dir="$(CURDIR)/papermill_runs/recorded/report" \
+	  readme="$(CURDIR)/README.md"
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)

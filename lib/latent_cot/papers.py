@@ -1,0 +1,105 @@
+"""The papers' own numbers, as data: each with its source and a mark that says how far to trust it.
+
+Marks: V read in the paper, 2 quoted from a later paper, R recalled and not checked.
+A cell is `accuracy[±spread][/new tokens] mark`, or `-` where a paper gives none. A further table is a further entry of
+`TABLES`; whoever looks a number up gets the one of the first table that has it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["V", "2", "R"]
+MARKS: dict[str, str] = {"V": "read in the paper", "2": "quoted from a later paper", "R": "recalled, not checked"}
+TRAIN_PROBLEMS = {"GSM8k": 385_620, "ProntoQA": 9_000, "ProsQA": 17_886}  # Coconut, section 4.1 (V); GSM8k is -Aug
+METHODS = {
+    "no_cot": "No-CoT", "no_cot_long": "No-CoT (total budget)", "cot": "CoT", "pause": "Pause tokens", "icot": "iCoT",
+    "coconut": "Coconut", "no_curriculum": "– without curriculum", "no_thought": "– without thought",
+    "pause_as_thought": "– pause as thought", "codi": "CODI",
+}  # fmt: skip
+SECTIONS = {  # title, and the benchmark of the papers beside it
+    "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k"),
+    "graph": ("Graph search, ProsQA in miniature", "ProsQA"),
+    "prontoqa": ("Deduction, ProntoQA in miniature", "ProntoQA"),
+    "gsm8k": ("GSM8K, the real problems", "GSM8k"),
+    "arithmetic2": ("Arithmetic with two layers and two to four steps: a counter-example", None),
+}
+_CELL = re.compile(r"(?P<accuracy>\d+\.\d+)(?:±(?P<spread>\d+\.\d+))?(?:/(?P<tokens>\d+\.\d+))? (?P<mark>[V2R])")
+
+
+@dataclass(frozen=True)
+class PaperValue:
+    """One number of one paper: accuracy in %, its spread over runs, and new tokens per answer where given."""
+
+    method: str
+    benchmark: str
+    model: str
+    accuracy: float
+    spread: float | None
+    tokens: float | None
+    mark: Mark
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.accuracy}" + (f" ± {self.spread}" if self.spread is not None else "") + f" ({self.mark})"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper. `rows`: `method | cell | cell …`, a cell for each benchmark."""
+
+    source: str
+    model: str
+    benchmarks: tuple[str, ...]
+    rows: str
+
+    def values(self) -> list[PaperValue]:
+        """The table's numbers. Raises `ValueError` for a cell that is malformed or carries no mark."""
+        found = []
+        for line in self.rows.strip().splitlines():
+            method, *cells = (cell.strip() for cell in line.split("|"))
+            for benchmark, cell in zip(self.benchmarks, cells, strict=True):
+                if cell != "-":
+                    if not (match := _CELL.fullmatch(cell)):
+                        raise ValueError(f"{self.source}, {method}, {benchmark}: {cell!r} is malformed or has no mark")
+                    numbers = (number and float(number) for number in match.groups()[:3])
+                    found.append(PaperValue(method, benchmark, self.model, *numbers, match["mark"], self.source))
+        return found
+
+
+TABLES = (
+    PaperTable(
+        "Coconut, arXiv 2412.06769, Table 1",  # iCoT on GSM8k is quoted there from Deng et al., 2405.14838
+        "GPT-2",
+        ("GSM8k", "ProntoQA", "ProsQA"),
+        """
+        cot              | 42.9±0.2/25.0 V | 98.8±0.8/92.5 V | 77.5±1.9/49.4 V
+        no_cot           | 16.5±0.5/2.2 V  | 93.8±0.7/3.0 V  | 76.7±1.0/8.2 V
+        icot             | 30.0/2.2 V      | 99.8±0.3/3.0 V  | 98.2±0.3/8.2 V
+        pause            | 16.4±1.8/2.2 V  | 77.7±21.0/3.0 V | 75.9±0.7/8.2 V
+        coconut          | 34.1±1.5/8.2 V  | 99.8±0.2/9.0 V  | 97.0±0.3/14.2 V
+        no_curriculum    | 14.4±0.8/8.2 V  | 52.4±0.4/9.0 V  | 76.1±0.2/14.2 V
+        no_thought       | 21.6±0.5/2.3 V  | 99.9±0.1/3.0 V  | 95.5±1.1/8.2 V
+        pause_as_thought | 24.1±0.7/2.2 V  | 100.0±0.1/3.0 V | 96.6±0.8/8.2 V
+        """,
+    ),
+    PaperTable(
+        "CODI, arXiv 2502.21074, GPT-2 on GSM8k-Aug",
+        "GPT-2",
+        ("GSM8k",),
+        """
+        no_cot  | 19.1 V
+        cot     | 44.1 2
+        icot    | 30.1 R
+        coconut | 34.1 V
+        codi    | 43.7 V
+        """,
+    ),
+)
+VALUES = tuple(value for table in TABLES for value in table.values())
+
+
+def paper_value(method: str, benchmark: str | None, model: str = "GPT-2") -> PaperValue | None:
+    """The number that stands beside ours, from the first table that has it."""
+    wanted = (method, benchmark, model)
+    return next((value for value in VALUES if (value.method, value.benchmark, value.model) == wanted), None)

@@ -1,0 +1,217 @@
+"""The report's numbers are those of the records; what is missing is missing; nothing untrusted is averaged."""
+
+import json
+
+import pytest
+
+from latent_cot import papers
+from latent_cot.grid import Run, grid_path, read_grid
+from latent_cot.papers import METHODS, PaperTable, paper_value
+from latent_cot.records import ROOT, load_results
+from latent_cot.report import (
+    BEGIN,
+    END,
+    FRONTIER,
+    MISSING,
+    NONE,
+    PAPER,
+    build_sections,
+    interval,
+    place,
+    read_records,
+    readme_block,
+    update_readme,
+    write_report,
+)
+
+RECORDED = ROOT / "papermill_runs" / "recorded"
+FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"
+NAMES = ("cot", "no_cot", "no_cot_long", "coconut", "codi")
+RUNS = [Run("tiny", "02_x", f"arithmetic-{name}", {}, 0) for name in NAMES]
+MEASURED = {"accuracy %", "seeds", "new tokens", "s/question alone", "steps in total", "test problems", "minutes"}
+EVIL = "arithmetic-<script>alert(1)</script>|[x](javascript:1)"
+
+
+def write(folder, variant, seed=0, correct="1111100000", *, status="complete", dirty=False, steps=100, **change):
+    metrics = {"accuracy": correct.count("1") / len(correct), "correct": correct, "new_tokens": 2.0, "n": len(correct)}
+    metrics |= {"seconds_alone": 0.01, "seconds_batched": 0.001, "train_steps": steps}
+    if "coconut" in variant:
+        metrics["controls"] = {"removed": 0.1, "swapped": 0.2, "mean": 0.3}
+        shares = dict.fromkeys(FRONTIER, 0.2 + 0.2 * seed)
+        metrics["frontier"] = [{"thought": k, **shares} for k in (1, 2)] if "graph" in variant else []
+    record = {
+        "schema_version": 1, "notebook": "02_x", "variant": variant, "seed": seed, "tier": "tiny", "status": status,
+        "parameters": {"n_train": 9973, "init_from": ""}, "metrics": metrics, "n_evaluated": len(correct),
+        "wall_seconds": 60.0, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00",
+        "device": {"name": "cpu & co", "cores": 2, "gpus": 0, "threads": 1}, "data_fingerprint": "d",
+        "git": {"commit": "c0ffee0123", "dirty": dirty}, **change,
+    }  # fmt: skip
+    path = folder / record["tier"] / "02_x" / f"{variant.replace('/', '_')}--s{seed}" / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def cells(folder, section="arithmetic", runs=RUNS):
+    """The section's table as {method: {column: text}}."""
+    (found,) = (s for s in build_sections(read_records(folder), runs) if s.name == section)
+    return {row.pop("method"): row for row in found.table.to_dict("records")}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in NAMES:
+        write(tmp_path, f"arithmetic-{name}", 0, "1111100000" if name == "coconut" else "1000000000")
+        write(tmp_path, f"arithmetic-{name}", 1, "1111111000" if name == "coconut" else "0100000000")
+    return tmp_path
+
+
+def notes(folder, section="arithmetic"):
+    return " ".join(next(s for s in build_sections(read_records(folder), RUNS) if s.name == section).notes)
+
+
+def test_every_paper_number_carries_mark_and_source():
+    assert len(papers.VALUES) == 8 * 3 + 5
+    assert {value.mark for value in papers.VALUES} <= set(papers.MARKS)
+    assert all(value.source and value.method in METHODS and 0 < value.accuracy <= 100 for value in papers.VALUES)
+    assert str(paper_value("coconut", "GSM8k")) == "34.1 ± 1.5 (V)"
+    assert (paper_value("codi", "GSM8k").accuracy, paper_value("cot", "ProsQA").tokens) == (43.7, 49.4)
+    assert paper_value("codi", "ProsQA") is None
+
+
+@pytest.mark.parametrize("cell", ["34.1", "34.1 X", "34 V", "34.1± V"])
+def test_number_without_mark_is_refused(cell):
+    with pytest.raises(ValueError, match="no mark"):
+        PaperTable("a paper", "GPT-2", ("GSM8k",), f"cot | {cell}").values()
+
+
+def test_variants_name_their_place():
+    assert place("prontoqa-mini-no_cot") == ("prontoqa-mini", "no_cot")  # a task's name may have hyphens
+    assert place("graph-pause_as_thought") == ("graph", "pause_as_thought")
+    assert place("arithmetic-two_layers-coconut") == ("arithmetic-two_layers", "coconut")
+    assert place("arithmetic-strange") == ("arithmetic", "strange")
+
+
+def test_means_and_spreads(folder):
+    row = cells(folder)["Coconut"]
+    assert (row["accuracy %"], row["seeds"], row[PAPER]) == ("60.0 ± 14.1", "2", "34.1 ± 1.5 (V)")
+    assert (row["thoughts removed %"], row["swapped %"], row["minutes"]) == ("10.0 ± 0.0", "20.0 ± 0.0", "1.0")
+    assert cells(folder)["CoT"]["swapped %"] == NONE
+
+
+def test_deleted_record_makes_exactly_its_cells_missing(folder):
+    before = cells(folder)
+    for seed in (0, 1):
+        (folder / "tiny" / "02_x" / f"arithmetic-codi--s{seed}" / "result.json").unlink()
+    after = cells(folder)
+    changed = {(row, column) for row in before for column in before[row] if before[row][column] != after[row][column]}
+    assert {row for row, _ in changed} == {"CODI"}
+    assert MEASURED <= {column for _, column in changed} and PAPER not in {column for _, column in changed}
+    assert {after[row][column] for row, column in changed} == {MISSING}
+    assert "CODI at least 30 points above No-CoT: not known, a run is missing" in notes(folder)
+
+
+def test_one_seed_missing_is_said(folder):
+    (folder / "tiny" / "02_x" / "arithmetic-codi--s1" / "result.json").unlink()
+    assert (cells(folder)["CODI"]["seeds"], cells(folder)["CODI"]["accuracy %"]) == ("1 of 2", "10.0")
+
+
+@pytest.mark.parametrize("change", [{"status": "smoke"}, {"status": "failed"}, {"dirty": True}])
+def test_untrusted_records_are_listed_and_never_averaged(folder, change):
+    before = cells(folder)
+    write(folder, "arithmetic-codi", 2, "1111111111", **change)
+    assert cells(folder) == before
+    *_, apart = build_sections(read_records(folder), RUNS)
+    assert apart.table.values.tolist() == [
+        ["02_x/arithmetic-codi--s2", "tiny", change.get("status", "uncommitted code")]
+    ]
+
+
+def test_untrusted_record_alone_leaves_its_row_missing(tmp_path):
+    write(tmp_path, "arithmetic-codi", status="smoke")
+    assert cells(tmp_path)["CODI"]["accuracy %"] == MISSING
+
+
+def test_aims_and_paired_interval(folder):
+    text = notes(folder)
+    assert "CoT at least 95 %: not reached, 10.0 %." in text
+    assert "Coconut at least 30 points above No-CoT: reached, 50.0 points." in text
+    assert "Coconut minus No-CoT, 95 % interval" in text
+    records = read_records(folder)
+    coconut, no_cot = (records[records.method == name] for name in ("coconut", "no_cot"))
+    low, high = interval(coconut, no_cot)
+    assert 0 < low < 50 < high < 100
+    assert interval(coconut, coconut) == (0, 0)
+    assert interval(coconut, no_cot.assign(data_fingerprint="other problems")) is None
+    assert interval(coconut.drop(columns="metrics.correct"), no_cot.drop(columns="metrics.correct")) is None
+
+
+def test_steps_of_the_warm_start_are_counted(tmp_path):
+    start = {"init_from": "papermill_runs/tiny/02_x/arithmetic-cot--s0"}
+    parent = write(tmp_path, "arithmetic-cot", steps=1200)
+    write(tmp_path, "arithmetic-coconut", steps=2000, parameters=start)
+    assert cells(tmp_path)["Coconut"]["steps in total"] == "3,200"
+    parent.unlink()
+    assert cells(tmp_path)["Coconut"]["steps in total"] == NONE
+
+
+def test_further_runs_get_their_own_table_and_frontier(tmp_path):
+    write(tmp_path, "arithmetic-two_layers-cot")
+    for seed in (0, 1):
+        write(tmp_path, "graph-coconut", seed)
+    assert cells(tmp_path, "arithmetic-two_layers")["CoT"][PAPER] == NONE
+    (frontier,) = (s for s in build_sections(read_records(tmp_path), RUNS) if s.title.startswith("Frontier"))
+    assert frontier.table.values.tolist() == [["Coconut", str(k), *["30.0"] * 4] for k in (1, 2)]
+
+
+def test_small_tier_says_why_it_is_far_below(tmp_path):
+    write(tmp_path, "gsm8k-cot", correct="1000000000", tier="small")
+    assert "33 to 33 points below the paper, for lack of data and compute: 9,973 training problems" in notes(
+        tmp_path, "gsm8k"
+    )
+    assert "385,620" in notes(tmp_path, "gsm8k")
+
+
+def test_same_run_twice_is_refused(folder):
+    write(folder / "copy", "arithmetic-codi", 1)
+    with pytest.raises(ValueError, match="more than one record"):
+        read_records(folder)
+
+
+def test_text_is_escaped(tmp_path):
+    write(tmp_path, EVIL)
+    write_report(build_sections(read_records(tmp_path), RUNS), {}, tmp_path / "out")
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "<script" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
+    assert r"\|\[x\](javascript:1)" in text
+
+
+def test_without_records_all_is_missing(tmp_path):
+    records = read_records(tmp_path)
+    write_report(build_sections(records, RUNS), {}, tmp_path / "out")
+    assert {row["accuracy %"] for row in cells(tmp_path).values()} == {MISSING}
+    assert cells(tmp_path)["CoT"][PAPER] == "42.9 ± 0.2 (V)"
+    assert "nothing recorded" in (tmp_path / "out" / "report.md").read_text()
+    assert build_sections(records, []) == []
+
+
+def test_readme_is_updated_between_its_markers(folder, tmp_path):
+    readme, tables = tmp_path / "README.md", build_sections(read_records(folder), RUNS)
+    readme.write_text(f"above\n{BEGIN}old{END}\nbelow\n")
+    for _ in range(2):
+        update_readme(readme, tables, FIGURE)
+        assert readme.read_text() == f"above\n{readme_block(tables, FIGURE)}\nbelow\n"
+    readme.write_text("no markers")
+    with pytest.raises(ValueError, match="0 times"):
+        update_readme(readme, tables, FIGURE)
+
+
+def test_readme_shows_what_the_recorded_records_say():
+    readme = ROOT / "README.md"
+    if load_results(RECORDED).empty or not readme.is_file():
+        pytest.skip("no recorded runs or no README yet")
+    runs = [run for path in RECORDED.parent.glob("*.yaml") for run in read_grid(grid_path(path.stem))]
+    block = readme_block(build_sections(read_records(RECORDED), runs), FIGURE)
+    assert block in readme.read_text(encoding="utf-8"), "run `make report`"
+    assert (ROOT / FIGURE).is_file()
