@@ -8,7 +8,8 @@
 L_KD matches the two at one token, the answer's door. Teacher and student are the same weights, so they read the
 question once and go on from the same context.
 Where the official code differs: it runs the teacher twice and, by default, lets thoughts and answer attend to the
-question's padding (`attend_to_padding` reproduces that).
+question's padding (`attend_to_padding` reproduces that, up to what the padding itself holds: there it depends on the
+attention kernel, with PyTorch's on a CPU a uniform mix of the question).
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from latent_cot.losses import Distance, distillation_loss, language_loss
 from latent_cot.methods import Losses, Method, read_language
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch
-from latent_cot.thoughts import read, think, with_padding_visible
+from latent_cot.thoughts import Context, read, think, with_padding_visible
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,22 @@ class CodiOptions:
 def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions) -> Losses:
     """The three losses of a batch whose problems carry a teacher's language."""
     embeds, mask = reasoner.embed(batch.question), batch.question_mask
-    # The question is left-padded: <bot> is its last column for every problem, and only the student reads it.
+    # The question is left-padded: <bot> is its last column for every problem, and hidden from the teacher.
     end = mask.shape[1] - (reasoner.markers.bot is not None)
-    columns = torch.arange(end, device=mask.device).expand(len(mask), end)
-    positions = columns if options.attend_to_padding else None
-    question, _ = read(reasoner.lm, embeds[:, :end], mask[:, :end], positions=positions)
-    student = with_padding_visible(question) if options.attend_to_padding else question
-    if end < mask.shape[1]:
-        student, _ = read(reasoner.lm, embeds[:, end:], mask[:, end:], student)
+    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    if options.attend_to_padding:  # a reading of its own for the teacher, whose positions the padding does not shift
+        student, _ = read(reasoner.lm, embeds, mask, positions=columns)
+        student = with_padding_visible(student)
+        teacher, _ = read(reasoner.lm, embeds[:, :end], mask[:, :end])
+    else:
+        student, levels = read(reasoner.lm, embeds, mask)
+        teacher = Context(student.cache, mask & (columns < end), levels[-1][:, end - 1])
     student, _, _ = think(reasoner.lm, student, batch.n_thoughts, reasoner.writer)
 
     predicting, student_levels = read_language(reasoner, student, batch.language)
     losses = {"student": options.student_weight * language_loss(predicting, reasoner.head, batch.language)}
     if options.teacher_weight or options.distill_weight:
-        predicting, teacher_levels = read_language(reasoner, question, batch.teacher)
+        predicting, teacher_levels = read_language(reasoner, teacher, batch.teacher)
         losses["teacher"] = options.teacher_weight * language_loss(predicting, reasoner.head, batch.teacher)
     if options.distill_weight:
         rows = torch.arange(len(batch.ids), device=mask.device)

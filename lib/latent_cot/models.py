@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import safe_open
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 from transformers import (
@@ -62,9 +62,7 @@ class Reasoner(nn.Module):
             "nobody": HiddenState,
             "hidden": HiddenState,
             "pause": lambda: Pause(d_model),
-            "projection": lambda: Projection(
-                d_model, spec.projection_width, spec.projection_norm, spec.projection_dropout
-            ),
+            "projection": lambda: Projection(d_model, spec.projection_width, spec.projection_norm, spec.projection_dropout),
         }[spec.writer]()
         self.stop_head = nn.Linear(d_model, 1) if spec.learned_stop else None
 
@@ -119,18 +117,10 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     edge_words = [word for word in vocabulary if word[0].isalpha() and ">" in word]
     n_plain = len(vocabulary) - len(edge_words)
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = GPT2Config(
-        vocab_size=n_plain,
-        n_embd=spec.d_model,
-        n_layer=spec.n_layers,
-        n_head=spec.n_heads,
-        n_positions=spec.context,
-        attn_pdrop=0.0,
-        embd_pdrop=0.0,
-        resid_pdrop=0.0,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        vocab_size=n_plain, n_embd=spec.d_model, n_layer=spec.n_layers, n_head=spec.n_heads, n_positions=spec.context,
+        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, bos_token_id=eos, eos_token_id=eos, pad_token_id=pad,
         activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)
@@ -191,18 +181,10 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
 
 def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
-    from peft import LoraConfig, get_peft_model
-
     targets = ["c_attn", "c_proj", "c_fc"] if lm.config.model_type == "gpt2" else "all-linear"
-    config = LoraConfig(
-        r=spec.lora_rank,
-        lora_alpha=spec.lora_alpha,
-        lora_dropout=spec.lora_dropout,
-        target_modules=targets,
-        fan_in_fan_out=lm.config.model_type == "gpt2",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(lm, config)
+    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
+    transposed = lm.config.model_type == "gpt2"  # GPT-2's matrices are Conv1D
+    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, fan_in_fan_out=transposed, task_type="CAUSAL_LM"))
 
 
 def save_reasoner(reasoner: Reasoner, folder: Path) -> None:
@@ -243,11 +225,8 @@ def load_official(reasoner: Reasoner, path: Path) -> None:
 
     Released `.bin` files are read with `weights_only=True`: nothing is unpickled but tensors.
     """
-    if Path(path).suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-    else:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+    safe = Path(path).suffix == ".safetensors"
+    weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     prefixes = ("base_causallm.", "codi.")
     lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
     writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
