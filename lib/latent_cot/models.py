@@ -172,7 +172,10 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     else:
         source = _smollm2_folder() if spec.lm == "smollm2" else spec.lm
         tokenizer = add_markers(AutoTokenizer.from_pretrained(source))
-        lm = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        config = AutoConfig.from_pretrained(source)
+        if getattr(config, "activation_function", None) == "gelu_new":  # GPT-2
+            config.activation_function = "gelu_pytorch_tanh"  # the same function, in one fused kernel
+        lm = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32)
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     if spec.lora_rank:
         lm = add_lora(lm, spec)
