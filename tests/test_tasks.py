@@ -121,8 +121,8 @@ def test_arithmetic_is_quick_and_not_skewed():
 
 
 def test_meaning_is_the_numbers_and_operations_not_the_wording():
-    text = "Ann has 12 eggs, loses 7, triples them, eats 8: how many?"
-    other = "how many figs has Ben: 12, sells 7, triples them, loses 8?"
+    text = "Ann has 12 eggs, loses 7, times 3, eats 8: how many?"
+    other = "how many figs has Ben: 12, sells 7, times 3, loses 8?"
     assert arithmetic.meaning(Problem(text, (), "")) == arithmetic.meaning(Problem(other, (), "")) == "12 -7 *3 -8"
 
 

@@ -1,6 +1,6 @@
 """Multi-step arithmetic: "GSM8k-Aug in miniature".
 
-    Ann has 12 eggs, loses 7, triples them, eats 8: how many?
+    Ann has 12 eggs, loses 7, times 3, eats 8: how many?
     <<12-7=5>>  <<5*3=15>>  <<15-8=7>>        7
 
 Values are natural numbers and there is no modulo, so a latent method can be nearly right before it is right.
@@ -15,15 +15,14 @@ from latent_cot.tasks.problem import Problem, Task, deal
 
 NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo")
 THINGS = ("eggs", "cards", "coins", "pears", "nuts", "figs")
-VERBS = {"+": ("finds", "gets", "buys"), "-": ("loses", "eats", "sells"), "*": ("doubles them", "triples them")}
+VERBS = {"+": ("finds", "gets", "buys"), "-": ("loses", "eats", "sells"), "*": ("times",)}
 # The held-out wording has the same words in another order: its embeddings are trained, its positions are new.
 WORDINGS = {
     "train": "{name} has {start} {thing}, {actions}: how many?",
     "unseen": "how many {thing} has {name}: {start}, {actions}?",
 }
-FACTORS = {"doubles them": 2, "triples them": 3}
 OPERATION = {verb: sign for sign, verbs in VERBS.items() for verb in verbs}
-ACTION = re.compile(r"(doubles them|triples them)|([a-z]+) (\d+)(?= *[,:?])")
+ACTION = re.compile(r"([a-z]+) (\d+)(?= *[,:?])")
 
 Chain = tuple[int, tuple[tuple[str, int], ...]]  # the start, then (operation, operand) for each step
 
@@ -78,9 +77,8 @@ def arithmetic(
         value, operations = chain
         actions, steps = [], []
         for sign, operand in operations:
-            verb = VERBS["*"][operand - 2] if sign == "*" else f"{rng.choice(VERBS[sign])} {operand}"
             result = apply(value, sign, operand)
-            actions.append(verb)
+            actions.append(f"{rng.choice(VERBS[sign])} {operand}")
             steps.append(f"<<{value}{sign}{operand}={result}>>")
             value = result
         question = WORDINGS[wording].format(
@@ -100,17 +98,13 @@ def spell(chain: Chain) -> str:
 def meaning(problem: Problem) -> str:
     """The numbers and operations of a problem, read back from its question."""
     start = re.search(r"\d+", problem.question)
-    operations = tuple(
-        ("*", FACTORS[factor]) if factor else (OPERATION[verb], int(operand))
-        for factor, verb, operand in ACTION.findall(problem.question)
-        if factor or verb in OPERATION
-    )
+    actions = ACTION.findall(problem.question)
+    operations = tuple((OPERATION[verb], int(operand)) for verb, operand in actions if verb in OPERATION)
     return spell((int(start[0]), operations))
 
 
 def vocabulary(max_number: int) -> tuple[str, ...]:
     """Every word of every wording; the numbers come first, so a number's place is its value."""
-    verbs = (word for group in VERBS.values() for verb in group for word in verb.split())
     symbols = ("<<", ">>", "+", "-", "*", "=", ":", "?")
     numbers = (str(n) for n in range(max_number + 1))
-    return tuple(dict.fromkeys((*numbers, *symbols, "has", "how", "many", *verbs, *NAMES, *THINGS)))
+    return tuple(dict.fromkeys((*numbers, *symbols, "has", "how", "many", *OPERATION, *NAMES, *THINGS)))
