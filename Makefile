@@ -7,10 +7,10 @@ ALL   ?=
 VENV  := .venv
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.latent-cot-installed
-GRID  := $(PY) -m latent_cot.grid
+GRID  := $(PY) -m papermill_runs.grid
 DATA  := $(wildcard ../shared/datasets)
 
-export PYTHONPATH := $(CURDIR)/lib
+export PYTHONPATH := $(CURDIR)/lib:$(CURDIR)
 export TOKENIZERS_PARALLELISM := false
 ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
@@ -65,4 +65,4 @@ strip: $(STAMP) ## strip run metadata from the notebooks; outputs stay
 
 clean: ## remove .venv and caches; runs and records stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .snakemake lib/*.egg-info
-	find lib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find lib papermill_runs tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

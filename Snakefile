@@ -1,11 +1,11 @@
-# The grid of papermill runs as a workflow. `make tables` calls it through `python -m latent_cot.grid`,
+# The grid of papermill runs as a workflow. `make tables` calls it through `python -m papermill_runs.grid`,
 # which checks every parameter first and keeps a second call out; for a cluster, pass an executor after `--`.
 import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
-from latent_cot import grid, notebooks  # noqa: E402
+sys.path[:0] = [str(Path(workflow.basedir) / "lib"), str(workflow.basedir)]
+from papermill_runs import grid, notebooks  # noqa: E402
 
 TIER = str(config.get("tier", "tiny"))
 SEEDS = [int(seed) for seed in str(config.get("seeds", 0)).split()]
@@ -40,7 +40,7 @@ rule run:
         arguments=lambda wildcards: [f"{name}={json.dumps(value)}" for name, value in run_of(wildcards).arguments.items()],
     threads: lambda wildcards: run_of(wildcards).threads
     shell:
-        "OMP_NUM_THREADS={threads} {sys.executable} -m latent_cot.grid run {wildcards.notebook} --out {params.out:q} {params.arguments:q}"
+        "OMP_NUM_THREADS={threads} {sys.executable} -m papermill_runs.grid run {wildcards.notebook} --out {params.out:q} {params.arguments:q}"
 
 
 rule report:
@@ -50,4 +50,4 @@ rule report:
         code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, skip=()),
         arguments=[f"records_dir={grid.RUNS / TIER}", f"out_dir={grid.RUNS / TIER / 'report'}"],
     shell:
-        "{sys.executable} -m latent_cot.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"
+        "{sys.executable} -m papermill_runs.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"

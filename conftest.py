@@ -1,8 +1,15 @@
 """How notebooks are compared (nbval), and how tests are spread over processes (`-n 2 --dist loadgroup`)."""
 
+import os
+
 import pytest
 
 RICH_OUTPUT = ("text/html", "text/latex", "application/vnd.jupyter.widget-view+json", "stderr")
+
+
+def pytest_configure(config):
+    """Kernels and commands that tests start find what the tests find."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, config.getini("pythonpath")))
 
 
 def pytest_collectstart(collector):

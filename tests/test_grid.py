@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from latent_cot import grid, notebooks
-from latent_cot.records import ROOT
+from latent_cot.records import ROOT, read_parameters
+from papermill_runs import grid, notebooks
 
 PARAMETERS = """
 tier: str = "tiny"
@@ -46,7 +46,7 @@ write_result(folder / "result.json", parameters=dict(tier=tier, task=task, seed=
              model_fingerprint="", data_fingerprint="")
 """
 REPORT = """
-from latent_cot.records import load_results
+from papermill_runs.results import load_results
 table = load_results(records_dir)
 open(f"{out_dir}/report.md", "w").write("\\n".join(table["id"]))
 """
@@ -114,7 +114,7 @@ def test_unknown_notebook_lists_the_known_ones():
 
 def test_untyped_parameter_is_refused(notebook):
     with pytest.raises(ValueError, match="name: type = value"):
-        notebooks.read_parameters(notebook("untyped", "seed = 0"))
+        read_parameters(notebook("untyped", "seed = 0"))
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("3", 3), ("x", "x"), ("[1, 2]", [1, 2]), ("null", None)])
@@ -164,20 +164,20 @@ class Checkout:
 
     def __init__(self, root: Path):
         self.root, self.runs = root, root / "papermill_runs"
-        library = root / "lib" / "latent_cot"
-        library.mkdir(parents=True)
+        (root / "lib" / "latent_cot").mkdir(parents=True)
         self.runs.mkdir()
-        for name in ("grid", "notebooks", "records"):
-            shutil.copy(ROOT / "lib" / "latent_cot" / f"{name}.py", library)
-        (library / "__init__.py").touch()
+        for name in ("lib/latent_cot/__init__", "lib/latent_cot/records"):
+            shutil.copy(ROOT / f"{name}.py", root / f"{name}.py")
+        for path in (ROOT / "papermill_runs").glob("*.py"):
+            shutil.copy(path, self.runs)
         shutil.copy(ROOT / "Snakefile", root)
+        self.environment = os.environ | {"PYTHONPATH": f"{root / 'lib'}{os.pathsep}{root}"}
         (self.runs / "toy.yaml").write_text(GRID)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "latent_cot.grid", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(self.root / "lib")}
+        command = [sys.executable, "-m", "papermill_runs.grid", *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=self.environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
 
     def call(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
@@ -271,11 +271,10 @@ def test_killed_run_resumes_and_the_lock_is_free(checkout):
 
 
 def test_second_grid_at_the_same_time_is_turned_away(checkout):
-    holder = "import sys, time; from pathlib import Path; from latent_cot.notebooks import exclusive\n"
+    holder = "import sys, time; from pathlib import Path; from papermill_runs.notebooks import exclusive\n"
     holder += "with exclusive(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
-    environment = os.environ | {"PYTHONPATH": str(checkout.root / "lib")}
     command = [sys.executable, "-c", holder, str(checkout.runs / ".lock")]
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command, env=checkout.environment, stdout=subprocess.PIPE, text=True)
     assert first.stdout.readline() == "held\n"
     status, output = checkout.call("toy")
     assert (status, checkout.starts()) == (1, [])

@@ -11,8 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from latent_cot.notebooks import read_parameters
 from latent_cot.records import ROOT
+from papermill_runs.notebooks import typed_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -81,6 +81,10 @@ def test_library_is_thin():
     assert sum(lengths.values()) < 2500
 
 
+def test_library_does_not_know_its_harness():
+    assert [path for path in MODULES if "papermill_runs" in path.read_text()] == []
+
+
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
@@ -88,7 +92,7 @@ def test_there_are_notebooks():
 @each_notebook
 def test_notebook_has_typed_parameters(path):
     assert [cell for cell in code_cells(path) if "parameters" in tags(cell)], "no cell tagged `parameters`"
-    parameters = read_parameters(path)
+    parameters = typed_parameters(path)
     for parameter in parameters.values():
         assert parameter.accepts(eval(parameter.default, {})), f"{parameter}: the default has another type"
 

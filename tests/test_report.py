@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from latent_cot import papers
-from latent_cot.grid import Run, grid_path, read_grid
-from latent_cot.papers import METHODS, PaperTable, paper_value
-from latent_cot.records import ROOT, load_results
-from latent_cot.report import (
+from latent_cot.records import ROOT
+from papermill_runs import papers
+from papermill_runs.grid import Run, grid_path, read_grid
+from papermill_runs.papers import METHODS, PaperTable, paper_value
+from papermill_runs.report import (
     BEGIN,
     END,
     FRONTIER,
@@ -23,6 +23,7 @@ from latent_cot.report import (
     update_readme,
     write_report,
 )
+from papermill_runs.results import load_results
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"

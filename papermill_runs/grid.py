@@ -1,9 +1,9 @@
 """The grid of runs: which notebook with which parameters; checked first, then handed to Snakemake.
 
-    python -m latent_cot.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
+    python -m papermill_runs.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
                               [-- SNAKEMAKE OPTIONS]
-    python -m latent_cot.grid run NOTEBOOK --out DIR [name=value ...]
-    python -m latent_cot.grid record TIER
+    python -m papermill_runs.grid run NOTEBOOK --out DIR [name=value ...]
+    python -m papermill_runs.grid record TIER
 
 Snakemake (`Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
 """
@@ -26,8 +26,9 @@ from typing import IO, Any
 
 import yaml
 
-from latent_cot.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
-from latent_cot.records import ROOT, load_results, run_id
+from latent_cot.records import ROOT
+from papermill_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
+from papermill_runs.results import load_results, run_id
 
 RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
@@ -148,7 +149,7 @@ def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int
     command += ["--quiet", "progress", "rules", "host", "reason"]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}"}
     process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
     try:
         return process.wait()
@@ -188,7 +189,7 @@ def run_grid(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m latent_cot.grid", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m papermill_runs.grid", description=__doc__.partition("\n")[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if argv[:1] == ["run"]:

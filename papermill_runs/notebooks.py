@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from latent_cot.records import ROOT, portable, utc_now, write_atomic
+import latent_cot
+from latent_cot.records import ROOT, portable, read_parameters, utc_now, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
-CANNOT_CHANGE_A_NUMBER = ("bench.py", "grid.py", "notebooks.py", "plots.py", "widgets.py")
+CANNOT_CHANGE_A_NUMBER = ("bench.py", "plots.py", "widgets.py")
 NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
 BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
 
@@ -62,22 +63,15 @@ def notebook_path(notebook: str | Path) -> Path:
     raise FileNotFoundError(f"no notebook {str(notebook)!r}; notebooks/ has: {known}")
 
 
-def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """The typed assignments in the cell tagged `parameters`, by name; none if there is no such cell."""
-    path = notebook_path(notebook)
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
-    body = ast.parse(_source(tagged[0])).body if tagged else []
-    for node in body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
-            raise ValueError(f"{path.name}, parameters cell: write `name: type = value`, not {ast.unparse(node)!r}")
-    found = (Parameter(node.target.id, ast.unparse(node.annotation), ast.unparse(node.value)) for node in body)
-    return {parameter.name: parameter for parameter in found}
+def typed_parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """The parameters of a notebook, by name."""
+    found = read_parameters(notebook_path(notebook))
+    return {name: Parameter(name, annotation, default) for name, (annotation, default) in found.items()}
 
 
 def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> None:
     """Raise `ValueError` for a parameter that the notebook does not have or that has the wrong type."""
-    known, name = read_parameters(notebook), notebook_path(notebook).stem
+    known, name = typed_parameters(notebook), notebook_path(notebook).stem
     listing = "".join(f"\n  {parameter}" for parameter in known.values()) or " none"
     for key, value in parameters.items():
         if key not in known:
@@ -147,7 +141,7 @@ def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
 def code_digest(notebook: str | Path, skip: tuple[str, ...] = CANNOT_CHANGE_A_NUMBER) -> str:
     """SHA-256 of the notebook's code and of the library, without outputs, prose, comments and the modules in `skip`."""
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
-    code = [_source(cell) for cell in cells if cell["cell_type"] == "code"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return hashlib.sha256("\0".join([*code, _library_digest(skip)]).encode()).hexdigest()
 
 
@@ -200,13 +194,9 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
 
 @functools.cache
 def _library_digest(skip: tuple[str, ...]) -> str:
-    files = sorted(Path(__file__).parent.rglob("*.py"))
+    files = sorted(Path(latent_cot.__file__).parent.rglob("*.py"))
     trees = [ast.dump(ast.parse(path.read_text())) for path in files if path.name not in skip]
     return hashlib.sha256("\0".join(trees).encode()).hexdigest()
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    return "".join(cell["source"])
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -17,9 +17,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from latent_cot.grid import Run
-from latent_cot.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
-from latent_cot.records import load_results, write_atomic
+from latent_cot.records import write_atomic
+from papermill_runs.grid import Run
+from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
+from papermill_runs.results import load_results
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],

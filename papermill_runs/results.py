@@ -1,0 +1,45 @@
+"""Records as a table: every `result.json` of a folder, and whether it may be averaged."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latent_cot.records import SCHEMA_VERSION
+
+
+def run_id(notebook: str, variant: str, seed: int) -> str:
+    """`<notebook>/<variant>--s<seed>`, a run's name and its folder below the tier's."""
+    return f"{notebook}/{variant}--s{seed}"
+
+
+def load_results(folder: str | Path) -> pd.DataFrame:
+    """Every `result.json` below `folder` as a row, nested fields as dotted columns.
+
+    The column `trusted` is True for a complete run of committed code. Average those only.
+    A record that is half-written, of another schema or not JSON raises `ValueError` naming the file.
+    """
+    paths = sorted(Path(folder).rglob("result.json"))
+    if not paths:
+        return pd.DataFrame(columns=["id", "notebook", "variant", "seed", "tier", "status", "trusted", "path"])
+    table = pd.json_normalize([_read(path) for path in paths])
+    table.insert(0, "id", [run_id(*row) for row in table[["notebook", "variant", "seed"]].itertuples(index=False)])
+    table["path"] = [str(path) for path in paths]
+    return table
+
+
+def is_trusted(record: Mapping[str, Any]) -> bool:
+    """Whether a record may enter a table: complete, and its code not changed since its commit."""
+    return record["status"] == "complete" and not (record["git"] or {}).get("dirty", False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {record['schema_version']}, expected {SCHEMA_VERSION}")
+        return record | {"trusted": is_trusted(record)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a record: {error!r}") from error
