@@ -10,7 +10,8 @@ from statistics import mean
 import networkx as nx
 import pytest
 
-from latent_cot.tasks import GENERATED, arithmetic, deduction, frontier, grading, graphs, load_task, parse
+from latent_cot.tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_task, parse
+from latent_cot.tasks import problem as grading
 from latent_cot.tasks.problem import Problem, split_of
 
 TOKEN = re.compile(r"<<|>>|The answer is:|[A-Za-z]+>[A-Za-z]+|[A-Za-z]+|\d+|[^\sA-Za-z\d]")  # of the tiny tokenizer
@@ -21,7 +22,7 @@ MEANING = {
     "prontoqa-mini": deduction.meaning,
     "prontoqa-generated": deduction.meaning,
 }
-SIZES = {"train": 400, "valid": 40, "test": 40}
+SIZES = {"train": 120, "valid": 12, "test": 12}
 DATA = os.environ.get("LATENT_COT_DATA")
 tasks = pytest.mark.parametrize("name", GENERATED)
 
@@ -41,8 +42,7 @@ def benchmark_folder(name):
 
 @tasks
 def test_splits_are_disjoint_by_meaning(made, name):
-    for seed in (1, 2):
-        task = made[name] if seed == 1 else load_task(name, sizes={"valid": 20, "test": 20}, seed=seed)
+    for task in (made[name], load_task(name, sizes={"valid": 5, "test": 5}, seed=2)):
         for split, problems in task.splits.items():
             meanings = [MEANING[name](problem) for problem in problems]
             assert {split_of(meaning) for meaning in meanings} == {split}
@@ -51,11 +51,24 @@ def test_splits_are_disjoint_by_meaning(made, name):
 
 @tasks
 def test_a_seed_fixes_the_problems_and_sizes_only_cut(made, name):
-    again = load_task(name, sizes=SIZES, seed=1)
-    assert again.fingerprint == made[name].fingerprint
-    assert load_task(name, sizes=SIZES, seed=2).fingerprint != again.fingerprint
-    assert load_task(name, sizes={"train": 50}, seed=1).splits["train"] == again.splits["train"][:50]
-    assert again.splits["train"][7].id.endswith("/train/7")
+    task, again = made[name], load_task(name, sizes={"train": 20, "valid": 3}, seed=1)
+    assert all(again.splits[split] == task.splits[split][:size] for split, size in (("train", 20), ("valid", 3)))
+    assert load_task(name, sizes={"train": 20}, seed=2).splits["train"] != again.splits["train"]
+    assert again.fingerprint != task.fingerprint and task.splits["train"][7].id == f"{name}/train/7"
+
+
+FINGERPRINTS = {  # of the first 30 training problems: results on record hold for these very problems
+    "arithmetic": "b9302cf86c11a747",
+    "graph": "b371384f0d915833",
+    "prosqa-generated": "187f47b1b74c1475",
+    "prontoqa-mini": "d7e2e553b764e518",
+    "prontoqa-generated": "21979318f2a5d53b",
+}
+
+
+@tasks
+def test_the_problems_of_earlier_results_are_still_generated(name):
+    assert load_task(name, sizes={"train": 30}).fingerprint == FINGERPRINTS[name]
 
 
 @tasks
@@ -87,9 +100,9 @@ def test_unknown_names_and_options_are_errors():
     with pytest.raises(ValueError, match="dev"):
         load_task("arithmetic", sizes={"dev": 3})
     with pytest.raises(ValueError, match="distinct"):
-        load_task("arithmetic", sizes={"test": 400}, n_steps=(1, 1))
+        load_task("arithmetic", sizes={"test": 30}, n_steps=(1, 1), max_value=9)
     for name, bad in (("arithmetic", {"n_steps": (3, 2)}), ("graph", {"n_labels": 17}), ("prontoqa-mini", {"hops": 0})):
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=next(iter(bad))):
             load_task(name, **bad)
 
 
@@ -100,7 +113,7 @@ def test_unknown_names_and_options_are_errors():
     "options", [{}, {"n_steps": (2, 4)}, {"wording": "unseen"}, {"max_value": 200, "start": (50, 99)}], ids=str
 )
 def test_arithmetic_is_right(options):
-    for problem in load_task("arithmetic", sizes={"train": 300}, **options).splits["train"]:
+    for problem in load_task("arithmetic", sizes={"train": 100}, **options).splits["train"]:
         values = [int(re.search(r"\d+", problem.question)[0])]
         for step in problem.steps:
             left, result = step.strip("<>").split("=")
@@ -114,8 +127,8 @@ def test_arithmetic_is_right(options):
 
 def test_arithmetic_is_quick_and_not_skewed():
     started = time.process_time()  # 100,000 take 1.5 s; here types are checked at each call
-    problems = load_task("arithmetic", sizes={"train": 20_000}).splits["train"]
-    assert time.process_time() - started < 6
+    problems = load_task("arithmetic", sizes={"train": 4000}).splits["train"]
+    assert time.process_time() - started < 4
     [(_, count)] = Counter(problem.answer for problem in problems).most_common(1)
     assert count / len(problems) < 0.08
 
@@ -132,7 +145,7 @@ def test_meaning_is_the_numbers_and_operations_not_the_wording():
 @pytest.mark.parametrize("name", ["graph", "prosqa-generated", "prosqa"])
 def test_exactly_one_candidate_can_be_reached_and_steps_are_a_shortest_path(made, name, benchmark_folder):
     task = made[name] if name in made else load_task(name, data_dir=benchmark_folder)
-    for problem in next(iter(task.splits.values())):
+    for problem in next(iter(task.splits.values()))[:300]:
         graph = parse(problem.question)
         reachable = [node for node in graph.candidates if nx.has_path(graph.net, graph.root, node)]
         assert len(reachable) == 1
@@ -161,11 +174,11 @@ def test_symbolic_graphs_are_two_trees(made):
 
 
 def test_generated_prosqa_has_the_papers_statistics():
-    problems = load_task("prosqa-generated", sizes={"train": 600}).splits["train"]
+    problems = load_task("prosqa-generated", sizes={"train": 300}).splits["train"]
     drawn = [parse(problem.question) for problem in problems]
     ends = [next(node for node in graph.candidates if node in graph.distances) for graph in drawn]
     assert mean(graph.net.number_of_nodes() for graph in drawn) == pytest.approx(23, abs=1)
-    assert mean(len(graph.edges) for graph in drawn) == pytest.approx(36, abs=1.5)
+    assert mean(len(graph.edges) for graph in drawn) == pytest.approx(36, abs=2)
     assert mean(g.distances[end] for g, end in zip(drawn, ends, strict=True)) == pytest.approx(3.8, abs=0.2)
     paths = [len(list(nx.all_shortest_paths(g.net, g.root, end))) for g, end in zip(drawn, ends, strict=True)]
     assert mean(paths) == pytest.approx(1.6, abs=0.2)
@@ -184,7 +197,7 @@ def test_parse_refuses_other_questions():
 @pytest.mark.parametrize(("name", "hops"), [("prontoqa-mini", 3), ("prontoqa-generated", 5), ("prontoqa", 5)])
 def test_deduction_follows_from_the_rules(made, name, hops, benchmark_folder):
     task = made[name] if name in made else load_task(name, data_dir=benchmark_folder)
-    for problem in next(iter(task.splits.values()))[:400]:
+    for problem in next(iter(task.splits.values()))[:100]:
         text, query = problem.question.split(" True or false: ")
         facts = deduction.parse_facts(text)
         [(entity, asked, thing)] = deduction.parse_facts(query)
@@ -204,21 +217,24 @@ def test_deduction_follows_from_the_rules(made, name, hops, benchmark_folder):
 
 @pytest.mark.parametrize("name", ["prontoqa-mini", "prontoqa-generated"])
 def test_deduction_cannot_be_guessed_from_the_surface(name):
-    problems = load_task(name, sizes={"train": 2000}).splits["train"]
+    problems = load_task(name, sizes={"train": 400}).splits["train"]
     if name == "prontoqa-mini":
         assert max(len(problem.question.split()) for problem in problems) <= 70
 
     def cues(problem):
         text, query = problem.question.split(" True or false: ")
         _, asked, thing = deduction.parse_facts(query)[0]
-        rules = [fact for fact in deduction.parse_facts(text) if fact[2] == thing]
-        named = Counter(word for fact in deduction.parse_facts(text) for word in fact)
+        facts = deduction.parse_facts(text)
+        rules = [fact for fact in facts if fact[2] == thing]
+        named = Counter(word for fact in facts for word in fact)
         assert len({named[subject] for subject, _, _ in rules}) == 1  # neither end is named more often
         return {"negated": not asked, "first": rules[0][1] == asked, "nots": text.count(" not ") % 2 == 0}
 
-    for cue in ("negated", "first", "nots"):
-        assert mean(cues(p)[cue] == (p.answer == "True") for p in problems) == pytest.approx(0.5, abs=0.05)
-    assert mean(p.answer == "True" for p in problems) == pytest.approx(0.5, abs=0.05)
+    found = [cues(problem) for problem in problems]
+    for cue in ("negated", "first", "nots"):  # 400 fair coins: 0.1 is four standard deviations
+        agrees = [cues[cue] == (p.answer == "True") for cues, p in zip(found, problems, strict=True)]
+        assert mean(agrees) == pytest.approx(0.5, abs=0.1)
+    assert mean(p.answer == "True" for p in problems) == pytest.approx(0.5, abs=0.1)
 
 
 # --- grading

@@ -10,8 +10,7 @@ import random
 import re
 from functools import cache
 
-from latent_cot.tasks.grading import grade_number
-from latent_cot.tasks.problem import Problem, Task, deal
+from latent_cot.tasks.problem import Parts, Problem, Recipe, grade_number
 
 NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo")
 THINGS = ("eggs", "cards", "coins", "pears", "nuts", "figs")
@@ -22,89 +21,52 @@ WORDINGS = {
     "unseen": "how many {thing} has {name}: {start}, {actions}?",
 }
 OPERATION = {verb: sign for sign, verbs in VERBS.items() for verb in verbs}
-ACTION = re.compile(r"([a-z]+) (\d+)(?= *[,:?])")
-
-Chain = tuple[int, tuple[tuple[str, int], ...]]  # the start, then (operation, operand) for each step
+ACTION = re.compile(rf"\b({'|'.join(OPERATION)}) (\d+)")
+Move = tuple[int, str, int, int]  # value, sign, operand, result
 
 
 @cache
-def legal(value: int, max_value: int, max_operand: int) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """Operations that keep `value` within 0…max_value, grouped by sign (0 is not multiplied)."""
-    add = tuple(("+", n) for n in range(1, max_operand + 1) if value + n <= max_value)
-    subtract = tuple(("-", n) for n in range(1, max_operand + 1) if value >= n)
-    multiply = tuple(("*", n) for n in (2, 3) if 0 < value * n <= max_value)
+def legal_moves(value: int, max_value: int, max_operand: int) -> tuple[tuple[Move, ...], ...]:
+    """Moves that keep `value` within 0…max_value, grouped by sign (0 is not multiplied)."""
+    add = tuple((value, "+", n, value + n) for n in range(1, max_operand + 1) if value + n <= max_value)
+    subtract = tuple((value, "-", n, value - n) for n in range(1, max_operand + 1) if value >= n)
+    multiply = tuple((value, "*", n, value * n) for n in (2, 3) if 0 < value * n <= max_value)
     return tuple(group for group in (add, subtract, multiply) if group)
 
 
-def apply(value: int, sign: str, operand: int) -> int:
-    """The value after one operation."""
-    return value + operand if sign == "+" else value - operand if sign == "-" else value * operand
-
-
-def arithmetic(
-    sizes: dict[str, int] | None = None,
-    seed: int = 0,
-    *,
-    n_steps: tuple[int, int] = (3, 3),
-    max_value: int = 49,
-    start: tuple[int, int] | None = None,
-    max_operand: int = 9,
-    wording: str = "train",
-) -> Task:
-    """Generate the task; every option is also a way out of domain for a model trained with another value.
+def arithmetic(*, n_steps=(3, 3), max_value=49, start=None, max_operand=9, wording="train") -> Recipe:
+    """The task; every option is also a way out of domain for a model trained with another value.
 
     `n_steps` is the least and the greatest number of steps, `max_value` bounds every number on the way, `start`
     the first one (default 0…max_value), `max_operand` the numbers added and subtracted; `wording` is "train" or
     "unseen". Raises ValueError for values that allow no problem.
     """
     low, high = start or (0, max_value)
-    if not (1 <= n_steps[0] <= n_steps[1] and 0 <= low <= high <= max_value and max_operand >= 1):
-        raise ValueError(f"arithmetic: impossible {n_steps=}, start={(low, high)}, {max_value=}, {max_operand=}")
-    if wording not in WORDINGS:
-        raise ValueError(f"arithmetic: unknown {wording=}; known: {sorted(WORDINGS)}")
+    possible = 1 <= n_steps[0] <= n_steps[1] and 0 <= low <= high <= max_value and max_operand >= 1
+    if not possible or wording not in WORDINGS:
+        raise ValueError(f"arithmetic: impossible {n_steps=}, {start=}, {max_value=}, {max_operand=} or {wording=}")
 
-    def sample(rng: random.Random) -> tuple[str, Chain]:
-        value = first = rng.randint(low, high)
-        operations = []
+    def sample(rng: random.Random) -> tuple[str, list[Move]]:
+        value, moves = rng.randint(low, high), []
         for _ in range(rng.randint(*n_steps)):
-            operation = rng.choice(rng.choice(legal(value, max_value, max_operand)))
-            value = apply(value, *operation)
-            operations.append(operation)
-        chain = first, tuple(operations)
-        return spell(chain), chain
+            moves.append(rng.choice(rng.choice(legal_moves(value, max_value, max_operand))))
+            value = moves[-1][-1]
+        return " ".join([str(moves[0][0]), *(f"{sign}{operand}" for _, sign, operand, _ in moves)]), moves
 
-    def write(chain: Chain, rng: random.Random, id: str) -> Problem:
-        value, operations = chain
-        actions, steps = [], []
-        for sign, operand in operations:
-            result = apply(value, sign, operand)
-            actions.append(f"{rng.choice(VERBS[sign])} {operand}")
-            steps.append(f"<<{value}{sign}{operand}={result}>>")
-            value = result
-        question = WORDINGS[wording].format(
-            name=rng.choice(NAMES), start=chain[0], thing=rng.choice(THINGS), actions=", ".join(actions)
-        )
-        return Problem(question, tuple(steps), str(value), id)
+    def write(moves: list[Move], rng: random.Random) -> Parts:
+        actions = ", ".join(f"{rng.choice(VERBS[sign])} {operand}" for _, sign, operand, _ in moves)
+        name, thing = rng.choice(NAMES), rng.choice(THINGS)
+        question = WORDINGS[wording].format(name=name, start=moves[0][0], thing=thing, actions=actions)
+        steps = tuple(f"<<{value}{sign}{operand}={result}>>" for value, sign, operand, result in moves)
+        return question, steps, str(moves[-1][-1])
 
-    splits = deal("arithmetic", sizes, seed, sample, write)
-    return Task("arithmetic", splits, grade_number, words=vocabulary(max(max_value, max_operand)))
-
-
-def spell(chain: Chain) -> str:
-    """A chain as a short text, "12 -7 *3 -8": what decides the split."""
-    return " ".join([str(chain[0]), *(f"{sign}{operand}" for sign, operand in chain[1])])
+    # Every word of every wording; the numbers come first, so a number's place is its value.
+    numbers = (str(n) for n in range(max(max_value, max_operand) + 1))
+    words = (*numbers, *"<< >> + - * = : ? has how many".split(), *OPERATION, *NAMES, *THINGS)
+    return Recipe(sample, write, grade_number, words)
 
 
 def meaning(problem: Problem) -> str:
-    """The numbers and operations of a problem, read back from its question."""
-    start = re.search(r"\d+", problem.question)
-    actions = ACTION.findall(problem.question)
-    operations = tuple((OPERATION[verb], int(operand)) for verb, operand in actions if verb in OPERATION)
-    return spell((int(start[0]), operations))
-
-
-def vocabulary(max_number: int) -> tuple[str, ...]:
-    """Every word of every wording; the numbers come first, so a number's place is its value."""
-    symbols = ("<<", ">>", "+", "-", "*", "=", ":", "?")
-    numbers = (str(n) for n in range(max_number + 1))
-    return tuple(dict.fromkeys((*numbers, *symbols, "has", "how", "many", *OPERATION, *NAMES, *THINGS)))
+    """The numbers and operations of a problem, read back from its question: "12 -7 *3 -8"."""
+    start = re.search(r"\d+", problem.question)[0]
+    return " ".join([start, *(OPERATION[verb] + operand for verb, operand in ACTION.findall(problem.question))])

@@ -1,19 +1,15 @@
-"""The record every task speaks, and how generated problems are dealt into splits.
-
-A generated problem belongs to a split because of what it *means* (its numbers and operations, its graph and
-query), never because of its wording or of the seed that drew it: a stable hash of the meaning picks one of 100
-buckets, 0-1 are test, 2-3 valid, the rest train. So splits are disjoint whatever the sizes and the seeds.
-"""
+"""The record every task speaks, how generated problems are dealt into splits, and how answers are graded."""
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 DEFAULT_SIZES = {"train": 10_000, "valid": 500, "test": 500}
-Draft = TypeVar("Draft")
+Parts = tuple[str, tuple[str, ...], str]  # question, steps, answer
 
 
 class DataError(ValueError):
@@ -32,11 +28,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Task:
-    """Named splits of problems, and how an answer is graded.
+    """Named splits of problems.
 
-    `grade` takes the text a model wrote after its thoughts, and the problem. `words` is the closed vocabulary of
-    a generated miniature task; None means that a pretrained tokenizer is needed. `report` counts, per split,
-    what was dropped and why.
+    `grade` takes the text a model wrote after its thoughts, and the problem. `words` is the closed vocabulary of a
+    generated task, None for pretrained tokenizers. `report` counts, per split, what was dropped and why.
     """
 
     name: str
@@ -56,46 +51,84 @@ class Task:
         return digest.hexdigest()[:16]
 
 
+class Recipe(NamedTuple):
+    """How problems are generated: `sample` draws a draft and its meaning, `write` words a draft.
+
+    Where drawing is slow, `rename` gives a draft that missed its split other names, and so another meaning.
+    """
+
+    sample: Callable[[random.Random], tuple[str, Any]]
+    write: Callable[[Any, random.Random], Parts]
+    grade: Callable[[str, Problem], bool]
+    words: tuple[str, ...]
+    rename: Callable[[Any, random.Random], tuple[str, Any]] | None = None
+
+
 def split_of(meaning: str) -> str:
-    """The split that a problem with this meaning belongs to."""
+    """The split of all problems that mean this, whatever their wording and seed: test and valid get 2 % each."""
     bucket = int.from_bytes(hashlib.sha256(meaning.encode()).digest()[:8]) % 100
     return "test" if bucket < 2 else "valid" if bucket < 4 else "train"
 
 
-def deal(
-    name: str,
-    sizes: Mapping[str, int] | None,
-    seed: int,
-    sample: Callable[[random.Random], tuple[str, Draft]],
-    write: Callable[[Draft, random.Random, str], Problem],
-    rename: Callable[[Draft, random.Random], tuple[str, Draft]] | None = None,
-) -> dict[str, tuple[Problem, ...]]:
-    """Draw (meaning, draft) pairs from `sample`, keep those of each split, and have `write` word them.
+def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int) -> Task:
+    """Draw until every split has its size; ValueError for one with too few distinct meanings.
 
     Every split has its own random stream, so its first n problems do not depend on the other sizes. Valid and
-    test hold each meaning once; train is an independent sample and may repeat one in other words. Where drawing is
-    slow, `rename` gives a draft that missed its split other names instead.
-    Raises ValueError for an unknown split, and when a split has fewer distinct meanings than asked for.
+    test hold each meaning once; train is an independent sample and may repeat one in other words.
     """
-    sizes = DEFAULT_SIZES if sizes is None else sizes
-    if unknown := set(sizes) - set(DEFAULT_SIZES):
-        raise ValueError(f"{name}: unknown splits {sorted(unknown)}; known: {sorted(DEFAULT_SIZES)}")
     splits = {}
-    for split, size in sizes.items():
+    for split, size in (DEFAULT_SIZES if sizes is None else sizes).items():
         rng = random.Random(f"{name}/{split}/{seed}")
-        problems: list[Problem] = []
-        seen: set[str] = set()
-        misses = 0
+        problems, seen, misses = [], set(), 0
         while len(problems) < size:
-            meaning, draft = rename(draft, rng) if rename and misses % 1000 else sample(rng)
-            if split_of(meaning) != split or meaning in seen:
-                misses += 1
-                if misses > 20_000:  # a fresh meaning lands in a given split every 50 draws
-                    raise ValueError(f"{name}: {split} has only about {len(problems)} distinct problems")
-                continue
-            misses = 0
-            if split != "train":
+            meaning, draft = recipe.rename(draft, rng) if recipe.rename and misses % 1000 else recipe.sample(rng)
+            misses += 1
+            if split_of(meaning) == split and (split == "train" or meaning not in seen):
+                problems.append(Problem(*recipe.write(draft, rng), f"{name}/{split}/{len(problems)}"))
                 seen.add(meaning)
-            problems.append(write(draft, rng, f"{name}/{split}/{len(problems)}"))
+                misses = 0
+            elif misses > 20_000:  # a fresh meaning lands in a given split every 50 draws
+                raise ValueError(f"{name}: {split} has only about {len(problems)} distinct problems")
         splits[split] = tuple(problems)
-    return splits
+    return Task(name, splits, recipe.grade, recipe.words)
+
+
+# A model's text is "<<12-7=5>> … The answer is: 7" or "### 7". As in the papers' official code, the last number of
+# the whole text counts; all other kinds of answers are looked for behind the last marker.
+MARKER = re.compile(r"The answer is:|#{3,4}")
+NUMBER = re.compile(
+    r"((?<![\w).%])[-−])?(?:\$\s?(-)?)?"  # a minus after a number or a bracket is an operator
+    r"((?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)"
+)
+TOLERANCE = 1e-3  # absolute, as in PAL's evaluation of GSM-Hard: rounding is forgiven, a wrong integer never
+
+
+def last_number(text: str) -> float | None:
+    """The last number in a text ("$1,234.50" -> 1234.5, "12-7." -> 7, "-3%" -> -3), or None."""
+    for sign, inner, digits in NUMBER.findall(text)[-1:]:
+        return float(digits.replace(",", "")) * (-1 if sign or inner else 1)
+    return None
+
+
+def grade_number(text: str, problem: Problem) -> bool:
+    """The last number of the text equals the problem's, to within `TOLERANCE`."""
+    numbers = last_number(text), last_number(problem.answer)
+    return None not in numbers and abs(numbers[0] - numbers[1]) <= TOLERANCE
+
+
+def grade_statement(text: str, problem: Problem) -> bool:
+    """The statement behind the marker (if any) is the problem's, up to white space and the final period."""
+    found, wanted = (" ".join(part.split()).removesuffix(".") for part in (MARKER.split(text)[-1], problem.answer))
+    return found.rstrip() == wanted.rstrip()
+
+
+def _grade_choice(pattern: str, text: str, problem: Problem) -> bool:
+    """Grade one of a few words: the first one behind the marker, or the last one of a text without a marker."""
+    *before, tail = MARKER.split(text)
+    found = re.findall(rf"\b(?:{pattern})\b", tail)
+    return bool(found) and found[0 if before else -1].lower() == problem.answer.lower()
+
+
+grade_true_false = partial(_grade_choice, "(?i:true|false)")
+grade_yes_no = partial(_grade_choice, "(?i:yes|no)")
+grade_letter = partial(_grade_choice, "[A-H]")  # capitals only: "a" is mostly an article
