@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, load_model, save_model
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -41,6 +42,7 @@ class ReasonerSpec:
     n_layers: int = 1
     n_heads: int = 4
     context: int = 128
+    embedding_std: float = 0.02  # tiny: GPT-2's own; where tokens must be told apart by content alone, .1 learns faster
     markers: bool = True  # <bot> and <eot> around the thoughts
     projection_width: int | None = None
     projection_norm: bool = True
@@ -124,8 +126,7 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
         activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)
-    # GPT-2's .02 lets positions drown the tokens of a model this narrow, which then learns many times slower.
-    nn.init.normal_(lm.transformer.wte.weight, std=0.1)
+    nn.init.normal_(lm.transformer.wte.weight, std=spec.embedding_std)
     if edge_words:
         ends = [tokenizer.convert_tokens_to_ids(word.split(">")) for word in edge_words]
         lm.transformer.wte = EdgeEmbedding(lm.transformer.wte, torch.tensor(ends))
@@ -190,20 +191,33 @@ def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, fan_in_fan_out=transposed, task_type="CAUSAL_LM"))
 
 
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, under its final name only when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, part, metadata)
+    os.replace(part, path)
+
+
+def set_weights(reasoner: Reasoner, weights: dict[str, Tensor]) -> None:
+    """Copy named weights into a reasoner's parameters. Raises KeyError for a name that it does not have."""
+    parameters = dict(reasoner.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
+
+
 def save_reasoner(reasoner: Reasoner, folder: Path) -> None:
-    """Weights and spec under their final names only when whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_model(reasoner, str(folder / "model.safetensors.part"))
-    os.replace(folder / "model.safetensors.part", folder / "model.safetensors")
-    (folder / "spec.json.part").write_text(json.dumps(asdict(reasoner.spec), indent=1))
-    os.replace(folder / "spec.json.part", folder / "spec.json")
+    """Weights (tied ones once) and spec, the spec as the file's metadata."""
+    save_tensors(folder / "model.safetensors", dict(reasoner.named_parameters()), {"spec": json.dumps(asdict(reasoner.spec))})
 
 
 def load_reasoner(folder: Path) -> Reasoner:
     """The reasoner that `save_reasoner` left."""
-    fields = json.loads((Path(folder) / "spec.json").read_text())
+    with safe_open(Path(folder) / "model.safetensors", framework="pt") as file:
+        fields = json.loads(file.metadata()["spec"])
     reasoner = build_reasoner(ReasonerSpec(**{**fields, "words": tuple(fields["words"])}))
-    load_model(reasoner, str(Path(folder) / "model.safetensors"))
+    set_weights(reasoner, load_file(Path(folder) / "model.safetensors"))
     return reasoner
 
 

@@ -6,8 +6,9 @@ rest; `collate` pads questions on the left and language on the right, so that th
 Shape letters: batch = problems, q = longest question, l = longest language.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -83,25 +84,19 @@ class Batch:
 
     def rows(self, rows: slice) -> "Batch":
         """A micro-batch, or one process's share; the global counts stay."""
-
-        def cut(block: Language) -> Language:
-            return replace(block, ids=block.ids[rows], mask=block.mask[rows], labels=block.labels[rows], door=block.door[rows])
-
-        return replace(
-            self,
-            ids=self.ids[rows],
-            question=self.question[rows],
-            question_mask=self.question_mask[rows],
-            n_thoughts=self.n_thoughts[rows],
-            language=cut(self.language),
-            teacher=self.teacher and cut(self.teacher),
-        )
+        return _each_tensor(replace(self, ids=self.ids[rows]), lambda tensor: tensor[rows])
 
     def to(self, device: torch.device | str) -> "Batch":
-        def move(item):
-            return replace(item, **{k: v.to(device) for k, v in vars(item).items() if isinstance(v, Tensor)})
+        return _each_tensor(self, lambda tensor: tensor.to(device))
 
-        return replace(move(self), language=move(self.language), teacher=self.teacher and move(self.teacher))
+
+def _each_tensor(item, change: Callable[[Tensor], Tensor]):
+    """A dataclass with `change` applied to every tensor in it and in the blocks that it holds."""
+
+    def changed(value):
+        return change(value) if isinstance(value, Tensor) else _each_tensor(value, change) if is_dataclass(value) else value
+
+    return replace(item, **{name: changed(value) for name, value in vars(item).items()})
 
 
 class ContextTooLong(ValueError):

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -22,14 +21,14 @@ import pandas as pd
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
-from latent_cot.models import Reasoner
+from latent_cot.models import Reasoner, save_tensors, set_weights
 from latent_cot.sequences import Batch, Encoded, check_length, collate, length_grouped
 
 
@@ -93,47 +92,26 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
     return torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay, fused=True)
 
 
-def _trained_weights(reasoner: Reasoner) -> dict[str, Tensor]:
-    return {n: p.detach().clone() for n, p in reasoner.named_parameters() if p.requires_grad}
-
-
-def _set_weights(reasoner: Reasoner, weights: dict[str, Tensor]) -> None:
-    parameters = dict(reasoner.named_parameters())
-    with torch.no_grad():
-        for name, weight in weights.items():
-            parameters[name].copy_(weight)
-
-
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
-    os.replace(part, path)
-
-
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
-
-
 def _save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: _Progress, signature: str) -> None:
     tensors = {}
     for name, parameter in reasoner.named_parameters():
         if parameter.requires_grad:
             tensors[f"weight/{name}"] = parameter.detach()
-            for key, moment in optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}/{name}"] = moment.reshape(-1) if moment.dim() == 0 else moment
-    _save(folder / "checkpoint.safetensors", tensors, {"progress": json.dumps(asdict(progress)), "signature": signature})
+            tensors |= {f"{key}/{name}": moment for key, moment in optimizer.state.get(parameter, {}).items()}
+    metadata = {"progress": json.dumps(asdict(progress)), "signature": signature}
+    save_tensors(folder / "checkpoint.safetensors", tensors, metadata)
 
 
 def _load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[_Progress, dict[str, Tensor]] | None:
     """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count)."""
     if not (folder / "checkpoint.safetensors").exists():
         return None
-    tensors, metadata = _load(folder / "checkpoint.safetensors")
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        metadata = file.metadata()
     if metadata["signature"] != signature:
         return None
-    _set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
+    tensors = load_file(folder / "checkpoint.safetensors")
+    set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
     return _Progress(**json.loads(metadata["progress"])), tensors
 
 
@@ -189,13 +167,12 @@ def train(
     progress, tensors = resumed or (_Progress(), {})
     best = None
     if folder and progress.best > -math.inf:
-        best, _ = _load(folder / "best.safetensors")
+        best = load_file(folder / "best.safetensors")
     supervised = accelerator.prepare(_Supervised(reasoner, method))
     supervised.train()
 
-    total = sum(stage.steps for stage in method.curriculum)
-    done = sum(stage.steps for stage in method.curriculum[: progress.stage]) + progress.step
-    bar = tqdm(total=total, initial=done, disable=not (progress_bar and accelerator.is_main_process), unit="step")
+    total, silent = sum(stage.steps for stage in method.curriculum), not (progress_bar and accelerator.is_main_process)
+    bar = tqdm(total=total, initial=len(progress.history), disable=silent, unit="step")
     for number in range(progress.stage, len(method.curriculum)):
         stage, last = method.curriculum[number], number == len(method.curriculum) - 1
         optimizer = accelerator.prepare(_optimizer(reasoner, stage, options))
@@ -228,19 +205,19 @@ def train(
                 supervised.train()
                 entry["validation"] = score
                 if score > progress.best:
-                    progress.best, best = score, _trained_weights(reasoner)
+                    trained = {n: p for n, p in reasoner.named_parameters() if p.requires_grad}
+                    progress.best, best = score, {n: p.detach().clone() for n, p in trained.items()}
                     if folder and accelerator.is_main_process:
-                        _save(folder / "best.safetensors", best, {"score": str(score)})
-            if folder and accelerator.is_main_process and (
-                (step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps
-            ):
+                        save_tensors(folder / "best.safetensors", best)
+            due = (step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps
+            if folder and accelerator.is_main_process and due:
                 _save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
         if not last:
             progress.stage, progress.step, tensors = number + 1, 0, {}
             optimizer.state.clear()  # accelerate keeps every optimiser it has prepared
     bar.close()
     if best is not None:
-        _set_weights(reasoner, best)
+        set_weights(reasoner, best)
     return pd.DataFrame(progress.history)
 
 
