@@ -49,7 +49,7 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir notebooks
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
-	$(PY) -m latent_cot.bench
+	$(PY) -m papermill_runs.bench
 
 report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \
