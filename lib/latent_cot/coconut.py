@@ -32,13 +32,7 @@ class CoconutOptions:
     variant: Variant = "coconut"
 
 
-def coconut(
-    options: CoconutOptions,
-    steps_per_stage: int,
-    last_steps: int,
-    lr: float,
-    stage_0_steps: int = 0,
-) -> Method:
+def coconut(options: CoconutOptions, steps_per_stage: int, last_steps: int, lr: float, stage_0_steps: int = 0) -> Method:
     """The stages as data. `stage_0_steps` > 0 trains CoT first; 0 expects a model warm-started from CoT."""
 
     def stage(k: int, steps: int, schedule: str) -> Stage:

@@ -107,12 +107,6 @@ def distill(n_thoughts: int, keep_last_step: bool) -> Arrange:
         steps = problem.steps if keep_last_step or len(problem.steps) < 2 else problem.steps[:-1]
         explicit = tuple(chain.from_iterable(steps))
         student = sequence(problem, markers, n_thoughts, ())
-        return Sequence(
-            **{
-                **vars(student),
-                "teacher": explicit + problem.answer,
-                "teacher_door": len(explicit) + problem.door,
-            }
-        )
+        return Sequence(**{**vars(student), "teacher": explicit + problem.answer, "teacher_door": len(explicit) + problem.door})
 
     return arrange

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from jaxtyping import Float
@@ -62,21 +63,11 @@ def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = T
 
 
 def evaluate(
-    reasoner: Reasoner,
-    task: Task,
-    problems: Seq[Problem],
-    n_thoughts: int,
-    marked: bool,
-    *,
-    layout: Layout = Layout(),
-    max_new_tokens: int,
-    batch_size: int = 128,
-    control: Control = "thoughts",
-    sampling: Sampling = Sampling(),
-) -> Evaluation:
+    reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, marked: bool, *, layout: Layout = Layout(),
+    max_new_tokens: int, batch_size: int = 128, control: Control = "thoughts", sampling: Sampling = Sampling(),
+) -> Evaluation:  # fmt: skip
     """Answer and grade problems. `n_thoughts` and `marked` are the method's (`Method.n_thoughts`, …)."""
-    n_thoughts = 0 if control == "removed" else n_thoughts
-    encoded = encode(problems, reasoner.tokenizer, layout)
+    encoded, n_thoughts = encode(problems, reasoner.tokenizer, layout), 0 if control == "removed" else n_thoughts
     prompts = [prompt(problem, reasoner.markers, n_thoughts, marked) for problem in encoded]
     started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
@@ -86,39 +77,18 @@ def evaluate(
 
 
 def measure(
-    reasoner: Reasoner,
-    method: Method,
-    task: Task,
-    problems: Seq[Problem],
-    *,
-    layout: Layout = Layout(),
-    max_new_tokens: int,
-    batch_size: int = 128,
-    n_alone: int = 20,
+    reasoner: Reasoner, method: Method, task: Task, problems: Seq[Problem], n_alone: int = 20, **options
 ) -> tuple[dict, Evaluation]:
     """What a record keeps of a trained model: accuracy, tokens, seconds; for a method that thinks, the controls.
 
-    `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of timing. `correct` has one
-    digit a problem, in the task's order, for paired comparisons.
+    `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
+    timing. `correct` has one digit a problem, in the task's order, for paired comparisons.
     """
-
-    def run(some: Seq[Problem], control: Control = "thoughts") -> Evaluation:
-        return evaluate(
-            reasoner,
-            task,
-            some,
-            method.n_thoughts,
-            method.thinks_between_markers,
-            layout=layout,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            control=control,
-        )
-
-    result = run(problems)
+    ask = partial(evaluate, reasoner, task, n_thoughts=method.n_thoughts, marked=method.thinks_between_markers, **options)
+    result = ask(problems)
     metrics = result.metrics | {"correct": "".join("01"[c] for c in result.correct)}
-    metrics["seconds_alone"] = statistics.median(run([p]).seconds for p in problems[:n_alone])
+    metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
     if method.n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]
-        metrics["controls"] = {control: run(problems, control).accuracy for control in controls}
+        metrics["controls"] = {control: ask(problems, control=control).accuracy for control in controls}
     return metrics, result

@@ -22,8 +22,7 @@ def pause(steps: int, lr: float, n_thoughts: int) -> Method:
 
 
 def icot(
-    steps_per_stage: int, last_steps: int, lr: float, tokens_per_stage: int, longest_chain: int,
-    smoothing: float = 4.0,
+    steps_per_stage: int, last_steps: int, lr: float, tokens_per_stage: int, longest_chain: int, smoothing: float = 4.0
 ) -> Method:
     """iCoT: question | – | what is left of the chain, answer; `tokens_per_stage` more tokens vanish in each stage.
 

@@ -18,9 +18,7 @@ from latent_cot.sequences import IGNORED, Language
 Distance = Literal["l1", "l2", "smooth_l1"]
 
 
-def language_loss(
-    predicting: Float[Tensor, "batch l d"], head: torch.nn.Module, language: Language
-) -> Float[Tensor, ""]:
+def language_loss(predicting: Float[Tensor, "batch l d"], head: torch.nn.Module, language: Language) -> Float[Tensor, ""]:
     """Cross-entropy of the supervised tokens; `predicting[:, j]` is the state that predicts language token j.
 
     L_CE = - 1/N sum_{supervised j} log p(y_j | question, thoughts, y_<j)

@@ -16,14 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from latent_cot.thoughts import HiddenState, Pause, Projection, body
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
@@ -121,8 +114,17 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
     n_plain = len(vocabulary) - len(edge_words)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = GPT2Config(
-        vocab_size=n_plain, n_embd=spec.d_model, n_layer=spec.n_layers, n_head=spec.n_heads, n_positions=spec.context,
-        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, bos_token_id=eos, eos_token_id=eos, pad_token_id=pad,
+        vocab_size=n_plain,
+        n_embd=spec.d_model,
+        n_layer=spec.n_layers,
+        n_head=spec.n_heads,
+        n_positions=spec.context,
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        bos_token_id=eos,
+        eos_token_id=eos,
+        pad_token_id=pad,
         activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence as Seq
 
 import matplotlib.pyplot as plt
-import networkx as nx
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -12,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Stage
 from latent_cot.sequences import Encoded
-from latent_cot.tasks import Graph
 from latent_cot.tokens import Markers
 
 THOUGHT = "●"  # how a thought is written in text: a position without a word
@@ -23,9 +21,7 @@ def use_style() -> None:
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 110})
 
 
-def layouts(
-    tokenizer: PreTrainedTokenizerBase, markers: Markers, problem: Encoded, curriculum: Seq[Stage]
-) -> str:
+def layouts(tokenizer: PreTrainedTokenizerBase, markers: Markers, problem: Encoded, curriculum: Seq[Stage]) -> str:
     """One line a stage: question | thoughts | language, the unsupervised part in parentheses."""
     width = max(len(stage.name) for stage in curriculum)
     lines = []
@@ -62,41 +58,5 @@ def history_figure(history: pd.DataFrame) -> Figure:
         right.plot([i for i in steps if scores.iloc[i - 1] == scores.iloc[i - 1]], scores.dropna(), "ko--", ms=4, lw=1)
         right.set(ylabel="validation accuracy", ylim=(0, 1))
         right.grid(False)
-    plt.close(figure)
-    return figure
-
-
-def graph_figure(graph: Graph) -> Figure:
-    """A graph from top to bottom: the root, both candidates, and in bold every shortest path to the right one."""
-    use_style()
-    figure, axis = plt.subplots(figsize=(9, 6.5), layout="constrained")
-    orange, blue, green = (sns.color_palette("colorblind")[i] for i in (3, 0, 2))
-    net = graph.net
-    position: dict[str, tuple[float, int]] = {}
-
-    def below_parents(node: str) -> tuple[float, str]:
-        parents = [position[parent][0] for parent in net.predecessors(node)]
-        return sum(parents) / max(1, len(parents)), node
-
-    for level, nodes in enumerate(nx.topological_generations(net)):
-        for place, node in enumerate(sorted(nodes, key=below_parents)):
-            position[node] = (place - (len(nodes) - 1) / 2, -level)
-    target = next(node for node in graph.candidates if node in graph.distances)
-    paths = nx.all_shortest_paths(net, graph.root, target)
-    on_path = {edge for path in paths for edge in nx.utils.pairwise(path)}
-    special = {graph.root: blue, target: green} | {node: orange for node in graph.candidates if node != target}
-    nx.draw_networkx_edges(
-        net,
-        position,
-        ax=axis,
-        node_size=450,
-        connectionstyle="arc3,rad=0.08",
-        edge_color=["black" if edge in on_path else "0.75" for edge in net.edges],
-        width=[2.5 if edge in on_path else 1 for edge in net.edges],
-    )
-    for node, (x, y) in position.items():
-        box = {"boxstyle": "round", "fc": special.get(node, "white"), "ec": "0.6", "alpha": 0.9}
-        axis.text(x, y, node, ha="center", va="center", size=9, color="white" if node in special else "black", bbox=box)
-    axis.axis("off")
     plt.close(figure)
     return figure

@@ -8,9 +8,7 @@ from latent_cot.models import Reasoner
 
 
 @torch.inference_mode()
-def decode_thoughts(
-    reasoner: Reasoner, thoughts: Float[Tensor, "thoughts d"], top_k: int = 5
-) -> list[list[tuple[str, float]]]:
+def decode_thoughts(reasoner: Reasoner, thoughts: Float[Tensor, "thoughts d"], top_k: int = 5) -> list[list[tuple[str, float]]]:
     """The `top_k` tokens of each thought under the LM head, with their probabilities, most probable first."""
     best = reasoner.head(thoughts).float().softmax(-1).topk(top_k)
     return [

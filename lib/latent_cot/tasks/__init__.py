@@ -1,17 +1,16 @@
 """Problems to reason about, generated or published; `load_task` is the one door to both."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from latent_cot.tasks import arithmetic, deduction, graphs
 from latent_cot.tasks.benchmarks import BENCHMARKS, load_benchmark
 from latent_cot.tasks.graphs import Graph, frontier, parse
-from latent_cot.tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
+from latent_cot.tasks.problem import DEFAULT_SIZES, DataError, Problem, Task, generate
 
 __all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "parse"]
 
-GENERATED: dict[str, Callable[..., Recipe]] = {
+GENERATED = {
     "arithmetic": arithmetic.arithmetic,
     "graph": graphs.symbolic,
     "prosqa-generated": graphs.prosqa,

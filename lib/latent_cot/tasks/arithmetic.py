@@ -37,9 +37,8 @@ def legal_moves(value: int, max_value: int, max_operand: int) -> tuple[tuple[Mov
 def arithmetic(*, n_steps=(3, 3), max_value=49, start=None, max_operand=9, wording="train") -> Recipe:
     """The task; every option is also a way out of domain for a model trained with another value.
 
-    `n_steps` is the least and the greatest number of steps, `max_value` bounds every number on the way, `start`
-    the first one (default 0…max_value), `max_operand` the numbers added and subtracted; `wording` is "train" or
-    "unseen". Raises ValueError for values that allow no problem.
+    `n_steps` is the least and the greatest number of steps; `max_value` bounds every number on the way, `start`
+    (default 0…max_value) the first one, `max_operand` those added and subtracted; `wording` is "train" or "unseen".
     """
     low, high = start or (0, max_value)
     possible = 1 <= n_steps[0] <= n_steps[1] and 0 <= low <= high <= max_value and max_operand >= 1

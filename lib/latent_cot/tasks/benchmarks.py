@@ -68,6 +68,7 @@ class Benchmark:
     grade: Callable[[str, Problem], bool] = grade_number
     prepare: Callable[[dict], dict] = dict
     form: str = ""  # of the files, where their names' ending does not say it
+    must_have_steps: bool = False
 
 
 COCONUT = "train={0}/{0}_train.json* valid={0}/{0}_valid.json* test={0}/{0}_test.json*"
@@ -91,8 +92,8 @@ BENCHMARKS = {
     "commonsenseqa": Benchmark(
         "train=commonsenseqa/commonsenseqa_cot_train*.jsonl valid=commonsenseqa/dev_rand_split.jsonl",
         "zen-E/CommonsenseQA-GPT4omini train=train valid=validation", grading.grade_letter, commonsenseqa),
-    "prosqa": Benchmark(COCONUT.format("prosqa"), grade=grading.grade_statement),
-    "prontoqa": Benchmark(COCONUT.format("prontoqa"), grade=grading.grade_true_false),
+    "prosqa": Benchmark(COCONUT.format("prosqa"), grade=grading.grade_statement, must_have_steps=True),
+    "prontoqa": Benchmark(COCONUT.format("prontoqa"), grade=grading.grade_true_false, must_have_steps=True),
 }  # fmt: skip
 
 
@@ -103,10 +104,7 @@ def number(text: str) -> str:
 
 
 def read(benchmark: Benchmark, record: object) -> Parts:
-    """Question, steps and answer of a record; LookupError, ValueError and the like where it is malformed.
-
-    Steps are a list, or of a text the <<…>>, else its lines and sentences. Before "####" only <<…>> count.
-    """
+    """Question, steps (a list, or of a text the <<…>>, else lines and sentences) and answer; any common exception."""
     record = benchmark.prepare({name.lower(): value for name, value in record.items()})
     parts = {part: record[name] for part, names in COLUMNS.items() for name in names[::-1] if name in record}
     question, answer = parts["question"], parts["answer"]
@@ -126,10 +124,7 @@ def read(benchmark: Benchmark, record: object) -> Parts:
         answer = {"True": "yes", "False": "no"}.get(answer, answer)
     if not benchmark.grade(answer, Problem(question, (), answer)):
         raise ValueError(f"the answer {answer!r} is of the wrong kind")
-    if benchmark.grade in (grading.grade_statement, grading.grade_true_false):  # ProsQA and ProntoQA have steps
-        steps = parts["steps"]
-    else:
-        steps = worked if marker else parts.get("steps", "")
+    steps = worked if marker else parts["steps"] if benchmark.must_have_steps else parts.get("steps", "")
     if isinstance(steps, str):
         sentences = [] if marker else re.split(r"\n|(?<=[.!?])\s", steps)
         steps = re.findall("<<.*?>>", steps) or [part.strip() for part in sentences if part.strip()]
@@ -142,8 +137,7 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
     """Read a benchmark whole, then cut each split named in `sizes` to its first problems.
 
     Training problems whose question occurs in another split, or again, are dropped; so are, as in CODI's recipe,
-    those of GSM8k-Aug whose answer does not start with a digit. Raises FileNotFoundError naming every place tried,
-    DataError naming file and line.
+    those of GSM8k-Aug whose answer does not start with a digit. DataError names file and line.
     """
     benchmark, found = BENCHMARKS[name], find(name, data_dir)
     drop_non_digit = drop_non_digit and name.startswith("gsm8k-aug")

@@ -26,10 +26,9 @@ SENTENCE = re.compile(r"(?:(?:Every|Each) )?(\w+) (?:is|are) (not )?(?:an? )?(\w
 
 
 def deduction(*, hops: int = 5, distractors: int = 6, mini: bool = False) -> Recipe:
-    """The task: `hops` rules lead from the entity to the property (5 in the papers).
+    """`hops` rules lead from the entity to the property (5 in the papers); `distractors` pairs of rules lead nowhere.
 
-    `distractors` is the number of pairs of rules beside the chains. `mini` has fewer concepts, and only one of the
-    published forms "Every x is a y", "Each x is a y", "Xes are ys". ValueError if the concepts do not suffice.
+    `mini` has fewer concepts, and only one of the published forms "Every x is a y", "Each x is a y", "Xes are ys".
     """
     concepts = CONCEPTS[: 17 if mini else 24]
     if hops < 1 or not 0 <= distractors < len(PROPERTIES) // 2 or 2 * (hops + distractors) > len(concepts):

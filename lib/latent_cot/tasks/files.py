@@ -11,10 +11,9 @@ from latent_cot.tasks.problem import DataError
 
 
 def read_records(path: Path, form: str = "") -> Iterator[tuple[str, object]]:
-    """Places and records of a file in form "json" (an array), "jsonl", "txt" (question||answer) or "xml".
+    """Places and records of a file, plain or .gz; DataError, with file and line, where it cannot be read.
 
-    The form is the name's ending unless given; ".gz" is unpacked on the way. Raises DataError, with file and line,
-    for a file that is empty, is not UTF-8, or does not parse.
+    The form is "json" (an array), "jsonl", "txt" (question||answer) or "xml": the name's ending unless given.
     """
     name, line = f"{path.parent.name}/{path.name}", 1
     form = form or path.name.removesuffix(".gz").rpartition(".")[2]

@@ -1,10 +1,8 @@
 """Graph search, generated in two forms: which of two candidates can be reached from the root?
 
-Symbolic, "ProsQA in miniature": two disjoint random layered trees, one word an edge.
-    a>b c>d b>e … ? e k from a        steps: the nodes between root and leaf        answer: the leaf
+Symbolic, "ProsQA in miniature": two disjoint random layered trees, as "a>b c>d b>e … ? e k from a".
 Language (ProsQA): "Every a is a b. … Tom is a a. … Is Tom a e or k?" Graphs grow node by node, after appendix A of
-Coconut (arXiv 2412.06769). The numbers below were fitted to the 300 problems of the published validation file; both
-have means of 23 nodes, 36 edges, a shortest path of 3.8 edges and 1.6 shortest paths.
+Coconut (arXiv 2412.06769), with numbers fitted to the published validation file.
 """
 
 import math
@@ -87,10 +85,7 @@ def meaning(problem: Problem) -> str:
 
 
 def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20) -> Recipe:
-    """The symbolic task: two trees of a root and `depth` levels of `width` nodes; chance is 50 %.
-
-    Parents are random in the level above, candidates among a tree's deepest nodes. ValueError for too few labels.
-    """
+    """Two trees of a root and `depth` levels of `width` nodes; a leaf of each is a candidate. Steps are inner nodes."""
     labels, n_nodes = string.ascii_letters[:n_labels], 2 * (1 + depth * width)
     if depth < 1 or width < 1 or not n_nodes <= n_labels <= len(string.ascii_letters):
         raise ValueError(f"graph: {n_labels=} must be from {n_nodes} (both trees) to 52")

@@ -28,10 +28,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Task:
-    """Named splits of problems.
+    """Named splits of problems; `grade` takes the text a model wrote after its thoughts, and the problem.
 
-    `grade` takes the text a model wrote after its thoughts, and the problem. `words` is the closed vocabulary of a
-    generated task, None for pretrained tokenizers. `report` counts, per split, what was dropped and why.
+    `words` is the closed vocabulary of a generated task, `report` counts, per split, what was dropped and why.
     """
 
     name: str
@@ -43,19 +42,12 @@ class Task:
     @cached_property
     def fingerprint(self) -> str:
         """First 16 hex digits of the sha256 over all problems' questions, steps and answers."""
-        digest = hashlib.sha256()
-        for split in sorted(self.splits):
-            for problem in self.splits[split]:
-                fields = (split, problem.question, *problem.steps, problem.answer)
-                digest.update("\x1f".join(fields).encode() + b"\x1e")
-        return digest.hexdigest()[:16]
+        fields = ((split, p.question, *p.steps, p.answer) for split in sorted(self.splits) for p in self.splits[split])
+        return hashlib.sha256("".join("\x1f".join(row) + "\x1e" for row in fields).encode()).hexdigest()[:16]
 
 
 class Recipe(NamedTuple):
-    """How problems are generated: `sample` draws a draft and its meaning, `write` words a draft.
-
-    Where drawing is slow, `rename` gives a draft that missed its split other names, and so another meaning.
-    """
+    """`sample` draws a draft and its meaning, `write` words a draft; `rename` (where drawing is slow) varies one."""
 
     sample: Callable[[random.Random], tuple[str, Any]]
     write: Callable[[Any, random.Random], Parts]
@@ -73,8 +65,7 @@ def split_of(meaning: str) -> str:
 def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int) -> Task:
     """Draw until every split has its size; ValueError for one with too few distinct meanings.
 
-    Every split has its own random stream, so its first n problems do not depend on the other sizes. Valid and
-    test hold each meaning once; train is an independent sample and may repeat one in other words.
+    Every split has its own random stream, so sizes only cut. Valid and test hold each meaning once, train may not.
     """
     splits = {}
     for split, size in (DEFAULT_SIZES if sizes is None else sizes).items():
