@@ -1,13 +1,16 @@
 """Records as a table: every `result.json` of a folder, and whether it may be averaged."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from papermill_runs.records import SCHEMA_VERSION
 
-from latent_cot.records import SCHEMA_VERSION
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run_id(notebook: str, variant: str, seed: int) -> str:
@@ -21,6 +24,8 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     The column `trusted` is True for a complete run of committed code. Average those only.
     A record that is half-written, of another schema or not JSON raises `ValueError` naming the file.
     """
+    import pandas as pd  # here: the grid starts faster without it
+
     paths = sorted(Path(folder).rglob("result.json"))
     if not paths:
         return pd.DataFrame(columns=["id", "notebook", "variant", "seed", "tier", "status", "trusted", "path"])
