@@ -26,8 +26,8 @@ from typing import IO, Any
 
 import yaml
 
-from latent_cot.records import ROOT
 from papermill_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
+from papermill_runs.records import ROOT
 from papermill_runs.results import load_results, run_id
 
 RUNS = ROOT / "papermill_runs"

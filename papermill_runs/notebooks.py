@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import latent_cot
-from latent_cot.records import ROOT, portable, read_parameters, utc_now, write_atomic
+from papermill_runs.records import ROOT, portable, read_parameters, utc_now, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
 CANNOT_CHANGE_A_NUMBER = ("bench.py", "plots.py", "widgets.py")

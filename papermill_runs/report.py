@@ -17,9 +17,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from latent_cot.records import write_atomic
 from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
+from papermill_runs.records import write_atomic
 from papermill_runs.results import load_results
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at

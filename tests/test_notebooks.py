@@ -10,8 +10,8 @@ import nbclient
 import nbformat
 import pytest
 
-from latent_cot.records import ROOT, read_parameters
 from papermill_runs.notebooks import run_notebook
+from papermill_runs.records import ROOT, read_parameters
 from papermill_runs.results import load_results
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

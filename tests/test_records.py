@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from latent_cot import records
+from papermill_runs import records
 from papermill_runs.results import load_results
 
 FIELDS = {
@@ -77,7 +77,7 @@ def test_full_disk_leaves_the_old_record_or_none(path, monkeypatch, old):
 def test_kill_in_mid_write_leaves_the_old_record(path):
     path.parent.mkdir(parents=True)
     path.write_text("old")
-    code = "import os, signal, sys; from latent_cot import records; "
+    code = "import os, signal, sys; from papermill_runs import records; "
     code += "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); records.write_atomic(sys.argv[1], 'new')"
     environment = os.environ | {"PYTHONPATH": str(records.ROOT / "lib")}
     assert subprocess.run([sys.executable, "-c", code, path], env=environment).returncode == -signal.SIGKILL

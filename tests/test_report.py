@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from latent_cot.records import ROOT
 from papermill_runs import papers
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.papers import METHODS, PaperTable, paper_value
+from papermill_runs.records import ROOT
 from papermill_runs.report import (
     BEGIN,
     END,

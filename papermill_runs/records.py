@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 STATUSES = ("complete", "smoke", "failed")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = {"parameters", "metrics", "n_evaluated", "wall_seconds", "model_fingerprint", "data_fingerprint", "started"}
 OPTIONAL = {"notebook", "variant", "seed", "tier", "tokens_per_answer", "status", "finished"}
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy", "papermill")
@@ -109,7 +109,7 @@ def portable(value: Any) -> Any:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and whether `lib/` or `notebooks/` differ from it; None outside a git checkout."""
+    """Commit and whether `lib/`, `notebooks/` or the harness differ from it; None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -118,7 +118,7 @@ def git_state() -> dict[str, Any] | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return None
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "lib", "notebooks"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "lib", "notebooks", "papermill_runs/*.py"))}
     except (OSError, subprocess.CalledProcessError):
         return None
 
