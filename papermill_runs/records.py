@@ -118,7 +118,8 @@ def git_state() -> dict[str, Any] | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return None
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "lib", "notebooks", "papermill_runs/*.py"))}
+        dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks", "papermill_runs/*.py"))
+        return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -176,8 +176,8 @@ class Checkout:
 
     def start(self, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "papermill_runs.grid", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+        options = {"cwd": self.root, "env": self.environment, "text": True}  # cwd: `-m` looks there first
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
     def call(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
@@ -256,7 +256,7 @@ def test_second_grid_at_the_same_time_is_turned_away(checkout):
     holder = "import sys, time; from pathlib import Path; from papermill_runs.notebooks import exclusive\n"
     holder += "with exclusive(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
     command = [sys.executable, "-c", holder, str(checkout.runs / ".lock")]
-    first = subprocess.Popen(command, env=checkout.environment, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command, cwd=checkout.root, env=checkout.environment, stdout=subprocess.PIPE, text=True)
     assert first.stdout.readline() == "held\n"
     status, output = checkout.call("toy")
     assert (status, checkout.starts()) == (1, [])
