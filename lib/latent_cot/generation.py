@@ -49,7 +49,7 @@ def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | Non
     return context, [row[kept] for row, kept in zip(thoughts, real)]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode autocast would cast every weight again at every token
 def answer_batch(
     reasoner: Reasoner,
     prompts: Seq[Sequence],
