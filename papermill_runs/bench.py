@@ -46,8 +46,8 @@ class Size:
     lora_rank: int = 128
     problems: int = 400
     batch_size: int = 8  # training
-    batches: int = 3
-    asked: int = 32  # answered at once
+    batches: int = 2
+    asked: int = 16  # answered at once
     new_tokens: tuple[int, int] = (8, 32)  # of an answer; of steps and answer
     repeats: int = 3
     matrix: int = 2048
