@@ -325,7 +325,10 @@ def by_hand(reasoner: Reasoner, prompts, thoughts) -> list[tuple[int, ...]]:
 def test_controls_do_what_they_say(family):
     reasoner = tiny_reasoner(family).eval()
     problems = sorted(TASK.splits["train"][:5], key=lambda p: len(reasoner.tokenizer(p.question)["input_ids"]))
-    prompts = [prompt(p, reasoner.markers, 3) for p in encode(problems, reasoner.tokenizer)]
+    encoded = encode(problems, reasoner.tokenizer)
+    prompts = {control: [prompt(p, reasoner.markers, 3) for p in encoded] for control in ("thoughts", "swapped", "mean")}
+    prompts["removed"] = [prompt(p, reasoner.markers, 0, at_once=True) for p in encoded]  # no chance to reason in words
+    assert all(reasoner.tokenizer.decode(p.language).endswith("The answer is:") for p in prompts["removed"])
 
     def controlled(control):
         found = evaluate(reasoner, TASK, problems, 3, True, max_new_tokens=6, control=control)
@@ -341,7 +344,7 @@ def test_controls_do_what_they_say(family):
             "swapped": [own[-1], *own[:-1]],
             "mean": [torch.stack(own).mean(0)] * len(own),
         }
-        tokens = {control: by_hand(reasoner, prompts, thoughts) for control, thoughts in expected.items()}
+        tokens = {control: by_hand(reasoner, prompts[control], thoughts) for control, thoughts in expected.items()}
     for control, thoughts in expected.items():
         answers = controlled(control)
         assert [a.tokens for a in answers] == tokens[control], control

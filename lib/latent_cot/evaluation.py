@@ -27,7 +27,8 @@ def _swap(thoughts: Float[Tensor, "batch thoughts d"]) -> Float[Tensor, "batch t
 
 
 # What happens to a batch's thoughts before the answer: nothing, none are had, each problem gets its neighbour's,
-# every problem gets the same (the batch's mean: a pause in their place, in the range the model knows).
+# every problem gets the same (the batch's mean: a pause in their place, in the range the model knows). Without thoughts
+# the answer's prompt is written for the model: one that was also taught to reason in words would do that instead.
 INTERVENTIONS: dict[Control, Intervention | None] = {
     "thoughts": None,
     "removed": None,
@@ -55,11 +56,11 @@ class Evaluation:
         return {"accuracy": self.accuracy, "new_tokens": spent, "seconds_batched": self.seconds / n, "n": n}
 
 
-def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = True) -> Sequence:
-    """What a model is given to answer: question [<bot>] | n thoughts | [<eot>]."""
+def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = True, at_once: bool = False) -> Sequence:
+    """What a model is given to answer: question [<bot>] | n thoughts | [<eot>]; `at_once` adds the answer's prompt."""
     bot = (markers.bot,) if marked and markers.bot is not None else ()
     eot = (markers.eot,) if marked and markers.eot is not None else ()
-    return Sequence(problem.id, problem.question + bot, n_thoughts, eot)
+    return Sequence(problem.id, problem.question + bot, n_thoughts, eot + problem.answer[: problem.door + 1] * at_once)
 
 
 def evaluate(
@@ -67,8 +68,9 @@ def evaluate(
     max_new_tokens: int, batch_size: int = 128, control: Control = "thoughts", sampling: Sampling = Sampling(),
 ) -> Evaluation:  # fmt: skip
     """Answer and grade problems. `n_thoughts` and `marked` are the method's (`Method.n_thoughts`, …)."""
-    encoded, n_thoughts = encode(problems, reasoner.tokenizer, layout), 0 if control == "removed" else n_thoughts
-    prompts = [prompt(problem, reasoner.markers, n_thoughts, marked) for problem in encoded]
+    removed = control == "removed"
+    encoded = encode(problems, reasoner.tokenizer, layout)
+    prompts = [prompt(problem, reasoner.markers, 0 if removed else n_thoughts, marked, removed) for problem in encoded]
     started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
     seconds = time.perf_counter() - started
