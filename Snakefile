@@ -29,10 +29,12 @@ rule all:
     input: [local(run.result) for run in GRID.values() if not run.extra]
 
 
+# Only the seeds asked for can be run: the records of others are plain files, and the report takes them in as they are.
 # Only result.json is declared: the rest of the folder, checkpoints above all, must outlive a killed run.
 # The notebook is no input but a digest of its code: saving it with new outputs runs nothing again.
 rule run:
     output: f"{FOLDER}/{{notebook}}/{{variant}}--s{{seed}}/result.json"
+    wildcard_constraints: seed="|".join(map(str, SEEDS)),
     input: lambda wildcards: [local(run_of(wildcards).after.result)] if run_of(wildcards).after else []
     params:
         code=lambda wildcards: notebooks.code_digest(wildcards.notebook),
