@@ -124,8 +124,10 @@ def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
     return runs
 
 
-def keys(runs: Sequence[Run]) -> dict[Path, str]:
-    """By run folder, the key of the inputs that the grid asks for now."""
+def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
+    """By run folder, the key of the inputs that the grid asks for now: of `seeds`, and of those that have records."""
+    recorded = {int(path.parent.name.rpartition("--s")[2]) for path in (RUNS / tier).glob("*/*--s*/result.json")}
+    runs = read_grid(grid_path(tier), sorted({*seeds, *recorded}))
     return {run.folder: inputs_key(run.notebook, run.arguments) for run in runs}
 
 
@@ -174,11 +176,11 @@ def run_grid(options: argparse.Namespace) -> int:
         if options.dry_run:
             return snakemake(targets, *arguments, lock, "--dry-run", *options.snakemake)
         forced = {run.folder: "run again" for run in wanted if options.force}
-        set_aside_stale(RUNS / options.tier, keys(runs) | forced)
+        set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds) | forced)
         done = [run for run in wanted if run.result.exists()]
         print(f"{options.tier}: {len(wanted)} runs, {len(wanted) - len(done)} to do, {options.jobs} cores", flush=True)
         failed = snakemake(targets, *arguments, lock, *options.snakemake)
-        set_aside_stale(RUNS / options.tier, keys(runs))
+        set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds))
         failed |= snakemake([f"papermill_runs/{options.tier}/report/executed.ipynb"], *arguments, lock)
     missing = [run.id for run in wanted if not run.result.exists()]
     complete = f"{len(wanted) - len(missing)} of {len(wanted)} runs complete"

@@ -231,7 +231,8 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
     status, output = checkout.call("toy")
     assert (status, checkout.starts()) == (0, []), output
 
-    # Changed parameters run those runs and what starts from them; if one fails or is killed, no old number stays.
+    # Changed parameters run those runs and what starts from them; if one fails or is killed, no old number stays, nor
+    # one of another seed.
     checkout.runs.joinpath("toy.yaml").write_text(GRID.replace("1e-3", "2e-3").replace("task: c", "task: c, flag: true"))
     (checkout.runs / "toy" / "a.trouble").write_text("fail")
     (checkout.runs / "toy" / "c.trouble").write_text("kill")
@@ -247,7 +248,8 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
     status, output = checkout.call("toy")
     assert status == 0, output
     assert checkout.starts() == ["alone--s0 True None", "first--s0 True None", "second--s0 False True"]
-    assert not list(checkout.runs.rglob("failed.json")) and not list(checkout.runs.rglob("stale.json"))
+    assert not list(checkout.runs.rglob("failed.json"))
+    assert [path.parent.name for path in checkout.runs.rglob("stale.json")] == ["alone--s1"]
 
     # Changed code makes every record out of date, those of other seeds too; an extra run runs if named.
     notebook("toy", PARAMETERS, BODY.replace("PREFIX", "''"))
