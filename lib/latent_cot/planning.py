@@ -1,16 +1,132 @@
-"""Graph search inside the thoughts: does thought k hold the breadth-first frontier at distance k?
+"""Graph search: what the written part of an answer is worth, and what the thoughts before it weigh up.
 
 "Coconut thoughts keep several next steps at once" (2412.06769, section 5); a thought that is a superposition of the
-whole frontier is the construction of 2505.12514.
+whole frontier is the construction of 2505.12514. Three instruments: outcome classes per number of forced thoughts
+(section 5.1), the search tree (5.2 and 5.3), and the breadth-first frontier in the thoughts themselves.
 """
 
+from collections import Counter
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, get_args
 
+import networkx as nx
+import torch
+import torch.nn.functional as F
+
+from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import Answer
+from latent_cot.methods import read_language
 from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
-from latent_cot.tasks import Problem, frontier, parse
+from latent_cot.sequences import IGNORED, Layout, collate, encode
+from latent_cot.tasks import Problem, Task, frontier, parse
+from latent_cot.tasks.graphs import FACT, SYMBOLIC_QUERY
+from latent_cot.tasks.problem import MARKER, grade_statement
+from latent_cot.thoughts import read, select, think
+
+Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
+
+
+def classify(text: str, problem: Problem) -> Outcome:
+    """The outcome class of a written answer, judged against the problem's graph; exactly one of six for any text.
+
+    Nothing written before the answer: Correct or Incorrect Label. Otherwise the written edges must exist and join, and
+    a partial path is completed by shortest paths: from its end to the node that is answered and, where that is the
+    target, from the root to its start. What cannot be completed is a Hallucination; what leads elsewhere, Wrong Target
+    (no path from the root leads to the other candidate, so its start is not asked for); what leads to the target as
+    shortly as possible is a Correct, else a Longer Path.
+    """
+    written, *said = MARKER.split(text, maxsplit=1)
+    if not written.split():
+        return "Correct Label" if grade_statement(text, problem) else "Incorrect Label"
+    graph, facts = parse(problem.question), FACT.findall(written)
+    # Symbolic steps are the nodes themselves; sentences name both ends of an edge, so consecutive ones must share one.
+    nodes = [facts[0][0], *(end for _, end in facts)] if facts else written.split()
+    joined = all(end == start for (_, end), (start, _) in pairwise(facts)) and not (facts and FACT.sub("", written).split())
+    target = _last_word(problem.answer)
+    claimed = _last_word(said[0] if said else "") or nodes[-1]
+    distance = nx.single_source_shortest_path_length(graph.net, nodes[-1]) if graph.net.has_node(nodes[-1]) else {}
+    if not joined or not set(pairwise(nodes)) <= set(graph.edges) or claimed not in distance:
+        return "Hallucination"
+    if claimed != target:
+        return "Wrong Target"
+    if nodes[0] not in graph.distances:
+        return "Hallucination"
+    length = graph.distances[nodes[0]] + len(nodes) - 1 + distance[claimed]
+    return "Correct Path" if length == graph.distances[target] else "Longer Path"
+
+
+def _last_word(text: str) -> str:
+    return text.rstrip(" .\n").rpartition(" ")[2]
+
+
+def outcome_shares(problems: Seq[Problem], texts: Seq[str]) -> dict[Outcome, float]:
+    """The share of each class; they add up to 1."""
+    counts = Counter(map(classify, texts, problems))
+    return {outcome: counts[outcome] / len(problems) for outcome in get_args(Outcome)}
+
+
+def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict[str, float]]:
+    """Accuracy, tokens and outcome shares with k thoughts forced, a row for each k; `options` are `evaluate`'s.
+
+    Only a model that was trained with other stages mixed in knows how to go on in words from any k.
+    """
+    rows = []
+    for k in ks:
+        result = evaluate(reasoner, task, problems, n_thoughts=k, **options)
+        measured = {name: result.metrics[name] for name in ("accuracy", "new_tokens", "n")}
+        rows.append({"thoughts": k, **measured, **outcome_shares(problems, [a.text for a in result.answers])})
+    return rows
+
+
+@torch.no_grad()
+def next_concepts(
+    reasoner: Reasoner, problem: Problem, k: int, marked: bool = True, layout: Layout = Layout(), at_once: bool = False
+) -> dict[str, float]:
+    """Probability of each of the graph's nodes as the next concept, when language is forced after k thoughts.
+
+    p(concept) = product over its tokens, given question, k thoughts and, in the language form, the beginning of the
+    next sentence: "Every", or "Tom is a" where nothing has been thought yet. `at_once` asks for the answer instead.
+    """
+    graph, markers, tokenizer = parse(problem.question), reasoner.markers, reasoner.tokenizer
+    sentence = "Every " if k and not at_once else f"{graph.root} is a "
+    lead = "" if SYMBOLIC_QUERY.search(problem.question) else sentence
+    start = prompt(encode([problem], tokenizer, layout)[0], markers, k, marked, at_once)
+    n_lead = len(start.language) + len(tokenizer.encode(lead.rstrip(), add_special_tokens=False))
+    rows = []
+    for node in graph.net:
+        words = tokenizer.encode(lead + node, add_special_tokens=False)
+        # The end of sequence is there to be left out again: a language of one token has nothing to read.
+        rows.append(replace(start, language=(*start.language, *words, markers.eos), n_unsupervised=n_lead))
+    batch = collate(rows, markers).to(next(reasoner.parameters()).device)
+    question, _ = read(reasoner.lm, reasoner.embed(batch.question[:1]), batch.question_mask[:1])
+    context, _, _ = think(reasoner.lm, question, batch.n_thoughts[:1], reasoner.writer)
+    context = select(context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
+    predicting, _ = read_language(reasoner, context, batch.language)
+    labels = batch.language.labels.masked_fill(batch.language.labels == markers.eos, IGNORED)
+    surprise = F.cross_entropy(reasoner.head(predicting).float().mT, labels, reduction="none", ignore_index=IGNORED)
+    return dict(zip(graph.net, (-surprise.sum(1)).exp().tolist(), strict=True))
+
+
+def search_tree(reasoner: Reasoner, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
+    """A row for each problem, k and node that can be reached from the root: its probability as the next concept after k
+    thoughts (as the answer, where no step is left), its rank (1: most probable), its height (edges to the nearest leaf
+    below) and whether it is right (the target can be reached from it). `options` are `next_concepts`'."""
+    rows = []
+    for problem in problems:
+        graph, target = parse(problem.question), _last_word(problem.answer)
+        right = nx.ancestors(graph.net, target) | {target}
+        for k in ks:
+            seen = next_concepts(reasoner, problem, k, at_once=k >= len(problem.steps), **options)
+            best = sorted(graph.distances.keys() - {graph.root}, key=lambda node: (-seen[node], node))
+            rows += [
+                {"problem": problem.id, "thoughts": k, "node": node, "probability": seen[node], "rank": rank}
+                | {"height": graph.heights[node], "right": node in right}
+                for rank, node in enumerate(best, start=1)
+            ]
+    return rows
 
 
 @dataclass(frozen=True)
