@@ -137,7 +137,8 @@ def test_states_behind_thoughts_are_what_the_writer_saw(writer):
     states = states_behind_thoughts(reasoner, problems, n_thoughts=3, batch_size=3)
     answers = answer_batch(reasoner, [prompt(p, reasoner.markers, 3) for p in problems], max_new_tokens=1)
     for state, answer, problem in zip(states, answers, problems, strict=True):
-        torch.testing.assert_close(torch.stack([reasoner.writer(h, i) for i, h in enumerate(state[:, None])])[:, 0], answer.thoughts, **close)
+        written = torch.cat([reasoner.writer(hidden, i) for i, hidden in enumerate(state[:, None])])
+        torch.testing.assert_close(written, answer.thoughts, **close)
         torch.testing.assert_close(states_behind_thoughts(reasoner, [problem], n_thoughts=3)[0], state, **close)
 
 

@@ -106,7 +106,7 @@ def in_order(results: Seq[str], decoded: Seq[Seq[str]], top_k: int) -> bool:
 
 def by_steps(
     decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number
-) -> list[dict[str, float | None]]:
+) -> list[dict]:
     """A row for each number of steps: how many such problems were answered correctly, for which share of them all
     results are found in order, and as a control in the thoughts of the next of them (None if there is but one)."""
     groups: dict[int, list[Decoding]] = {}

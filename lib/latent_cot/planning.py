@@ -68,7 +68,7 @@ def outcome_shares(problems: Seq[Problem], texts: Seq[str]) -> dict[Outcome, flo
     return {outcome: counts[outcome] / len(problems) for outcome in get_args(Outcome)}
 
 
-def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict[str, float]]:
+def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
     """Accuracy, tokens and outcome shares with k thoughts forced, a row for each k; `options` are `evaluate`'s.
 
     Only a model that was trained with other stages mixed in knows how to go on in words from any k.
@@ -113,17 +113,20 @@ def next_concepts(
 def search_tree(reasoner: Reasoner, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
     """A row for each problem, k and node that can be reached from the root: its probability as the next concept after k
     thoughts (as the answer, where no step is left), its rank (1: most probable), its height (edges to the nearest leaf
-    below) and whether it is right (the target can be reached from it). `options` are `next_concepts`'."""
+    below), whether it is right (the target can be reached from it) and whether it lies on the frontier of the search, as
+    far from the root as the next concept is. `options` are `next_concepts`'."""
     rows = []
     for problem in problems:
         graph, target = parse(problem.question), _last_word(problem.answer)
         right = nx.ancestors(graph.net, target) | {target}
+        names_nodes = bool(SYMBOLIC_QUERY.search(problem.question))  # step k is node k; of a sentence, where edge k begins
         for k in ks:
+            ahead = frontier(graph, max(1, min(k, len(problem.steps)) + names_nodes))
             seen = next_concepts(reasoner, problem, k, at_once=k >= len(problem.steps), **options)
             best = sorted(graph.distances.keys() - {graph.root}, key=lambda node: (-seen[node], node))
             rows += [
                 {"problem": problem.id, "thoughts": k, "node": node, "probability": seen[node], "rank": rank}
-                | {"height": graph.heights[node], "right": node in right}
+                | {"height": graph.heights[node], "right": node in right, "frontier": node in ahead}
                 for rank, node in enumerate(best, start=1)
             ]
     return rows

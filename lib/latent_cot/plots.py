@@ -17,7 +17,7 @@ from latent_cot.sequences import Encoded
 from latent_cot.tasks import Graph
 from latent_cot.tokens import Markers
 
-OUTCOMES = {  # from the bottom of a bar: right answers in blue, so that their height is the accuracy
+OUTCOMES = {  # from the bottom of a bar up: right in blue, wrong in orange, lighter where no path was written
     "Correct Path": "#08519c", "Longer Path": "#4292c6", "Correct Label": "#9ecae1",
     "Incorrect Label": "#fdd0a2", "Wrong Target": "#fd8d3c", "Hallucination": "#a63603",
 }  # fmt: skip
@@ -71,16 +71,16 @@ def history_figure(history: pd.DataFrame) -> Figure:
 
 
 def outcomes_figure(rows: pd.DataFrame) -> Figure:
-    """Stacked shares of the outcome classes over the number of thoughts; a panel for each `method`."""
+    """Stacked shares of the outcome classes, and accuracy, over the number of thoughts; a panel for each `method`."""
     use_style()
     parts = dict(list(rows.groupby("method", sort=False)))
     widths = [len(part) + 0.6 for part in parts.values()]
-    figure, axes = plt.subplots(
-        1, len(parts), figsize=(2.6 + 0.62 * sum(widths), 3.6), sharey=True, squeeze=False, width_ratios=widths, layout="constrained"
-    )
+    look = {"sharey": True, "squeeze": False, "width_ratios": widths, "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(parts), figsize=(2.6 + 0.62 * sum(widths), 3.6), **look)
     for axis, (method, part) in zip(axes[0], parts.items()):
         shares = 100 * part.set_index("thoughts")[[*OUTCOMES]]
         shares.plot.bar(stacked=True, color=OUTCOMES, width=0.85, rot=0, legend=False, lw=0, ax=axis)
+        axis.plot(range(len(part)), 100 * part.accuracy, "kD", mec="w", ms=8, label="right answer", clip_on=False)
         axis.set(title=method, xlabel="thoughts", ylabel="answers, %", ylim=(0, 100))
         axis.grid(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -89,7 +89,9 @@ def outcomes_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def search_tree_figure(graph: Graph, probabilities: dict[str, float], *later: dict[str, float], titles: Seq[str] = ()) -> Figure:
+def search_tree_figure(
+    graph: Graph, probabilities: dict[str, float], *later: dict[str, float], titles: Seq[str] = ()
+) -> Figure:
     """The graph with each node's probability as the next concept, a panel for each number of thoughts.
 
     Rows are distances from the root. Of the candidates, the right one has a solid thick ring, the other one a dotted.
@@ -103,17 +105,18 @@ def search_tree_figure(graph: Graph, probabilities: dict[str, float], *later: di
         row = sorted(above, key=lambda node: (node not in graph.distances, above[node], node))
         places |= {node: ((i + 0.5) / len(row), -level) for i, node in enumerate(row)}
     panels = (probabilities, *later)
-    width = max(4.0, 0.75 * max(sum(y == -level for _, y in places.values()) for level in range(len(places))))
+    width = max(4.0, 0.8 * max(sum(y == -level for _, y in places.values()) for level in range(len(places))))
     figure, axes = plt.subplots(1, len(panels), figsize=(width * len(panels), 4.4), squeeze=False, layout="constrained")
     for axis, seen, title in zip_longest(axes[0], panels, titles[: len(panels)], fillvalue=""):
-        nx.draw_networkx_edges(graph.net.subgraph(places), places, ax=axis, edge_color="0.65", node_size=1100, arrowsize=9)
+        nx.draw_networkx_edges(graph.net.subgraph(places), places, ax=axis, edge_color="0.65", node_size=1300, arrowsize=9)
         for node, place in places.items():
             known, p = node in graph.distances, seen.get(node, 0.0)
-            ring = ("-" if known else ":", 3.5) if node in graph.candidates else ("-", 1.0 if known else 0.4)
-            look = {"color": plt.cm.Blues(p), "ec": "0.1" if known else "0.6", "ls": ring[0], "lw": ring[1]}
-            axis.scatter(*place, s=1100, facecolor=look.pop("color"), edgecolor=look.pop("ec"), zorder=2, **look)
-            axis.text(*place, f"{node}\n{p:.2f}".replace("0.", "."), ha="center", va="center", size=9, zorder=3,
-                      color="white" if p > 0.55 else "0.1" if known else "0.5")  # fmt: skip
+            style, width = (("-" if known else ":"), 3.5) if node in graph.candidates else ("-", 1.0 if known else 0.4)
+            look = {"facecolor": plt.cm.Blues(0.8 * p), "edgecolor": "0.1" if known else "0.6", "ls": style, "lw": width}
+            axis.scatter(*place, s=1300, zorder=2, **look)
+            text = f"{node}\n{p:.2f}".replace("0.", ".", 1) if p >= 0.005 else node
+            look = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.6 else "0.1" if known else "0.5"}
+            axis.text(*place, text, ha="center", va="center", zorder=3, **look)
         axis.set(title=title, xlim=(0, 1), ylim=(-max(depth.values()) - 0.5, 0.5))
         axis.axis("off")
     plt.close(figure)
@@ -121,13 +124,14 @@ def search_tree_figure(graph: Graph, probabilities: dict[str, float], *later: di
 
 
 def search_figure(rows: pd.DataFrame) -> Figure:
-    """Of `planning.search_tree`: the three most probable nodes after each thought, and what height has to do with it."""
+    """Of `planning.search_tree`: the three most probable nodes after each thought; frontier nodes by their height."""
     use_style()
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    sns.barplot(rows[rows["rank"] <= 3], x="thoughts", y="probability", hue="rank", palette="Blues_r", errorbar=None, ax=axes[0])
-    sns.barplot(rows[rows.thoughts > 0], x="height", y="probability", hue="right", palette=["C3", "C0"], errorbar=None, ax=axes[1])
-    axes[0].set(ylabel="mean probability", ylim=(0, 1))
-    axes[1].set(ylabel="mean probability", xlabel="height: edges to the nearest leaf")
-    axes[1].legend(axes[1].get_legend().legend_handles, ["cannot reach the target", "can"], frameon=False)
+    look = {"y": "probability", "errorbar": None}
+    sns.barplot(rows[rows["rank"] <= 3], x="thoughts", hue="rank", palette=["C0", "C9", "0.6"], ax=axes[0], **look)
+    sns.barplot(rows[rows.frontier], x="height", hue="right", palette=["C1", "C0"], ax=axes[1], **look)
+    axes[0].set(ylabel="mean probability", ylim=(0, 1), title="the three most probable nodes")
+    axes[1].set(ylabel="", xlabel="height: edges to the nearest leaf", ylim=(0, 1), title="nodes of the frontier")
+    axes[1].legend(axes[1].get_legend().legend_handles, ["leads astray", "leads to the target"], frameon=False)
     plt.close(figure)
     return figure
