@@ -111,10 +111,12 @@ def next_concepts(
 
 
 def search_tree(reasoner: Reasoner, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
-    """A row for each problem, k and node that can be reached from the root: its probability as the next concept after k
-    thoughts (as the answer, where no step is left), its rank (1: most probable), its height (edges to the nearest leaf
-    below), whether it is right (the target can be reached from it) and whether it lies on the frontier of the search, as
-    far from the root as the next concept is. `options` are `next_concepts`'."""
+    """After k thoughts, one a step: a row for each problem and node that can be reached from the root.
+
+    Its probability as the next concept (as the answer, where no step is left), its rank (1: most probable), its height
+    (edges to the nearest leaf below), whether it is right (the target can be reached from it) and on the search's
+    frontier (as far from the root as the next concept is). `options` are `next_concepts`'.
+    """
     rows = []
     for problem in problems:
         graph, target = parse(problem.question), _last_word(problem.answer)

@@ -115,7 +115,7 @@ def search_tree_figure(
             look = {"facecolor": plt.cm.Blues(0.8 * p), "edgecolor": "0.1" if known else "0.6", "ls": style, "lw": width}
             axis.scatter(*place, s=1300, zorder=2, **look)
             text = f"{node}\n{p:.2f}".replace("0.", ".", 1) if p >= 0.005 else node
-            look = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.6 else "0.1" if known else "0.5"}
+            look = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.7 else "0.1" if known else "0.5"}
             axis.text(*place, text, ha="center", va="center", zorder=3, **look)
         axis.set(title=title, xlim=(0, 1), ylim=(-max(depth.values()) - 0.5, 0.5))
         axis.axis("off")
@@ -129,6 +129,7 @@ def search_figure(rows: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     look = {"y": "probability", "errorbar": None}
     sns.barplot(rows[rows["rank"] <= 3], x="thoughts", hue="rank", palette=["C0", "C9", "0.6"], ax=axes[0], **look)
+    axes[0].legend(title="rank", loc="upper left", ncols=3, frameon=False)
     sns.barplot(rows[rows.frontier], x="height", hue="right", palette=["C1", "C0"], ax=axes[1], **look)
     axes[0].set(ylabel="mean probability", ylim=(0, 1), title="the three most probable nodes")
     axes[1].set(ylabel="", xlabel="height: edges to the nearest leaf", ylim=(0, 1), title="nodes of the frontier")
