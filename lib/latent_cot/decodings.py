@@ -1,8 +1,8 @@
 """Intermediate-result accuracy: do the thoughts say the results of the steps that they replaced? (CODI, section 5)
 
-Of the problems answered correctly: the share whose results, in order, all appear among the k most probable tokens of
-the thoughts. The last step's result is the answer, and it counts: of a one-step problem there is no other (the paper
-has 97.1 % there).
+Of the problems answered correctly: the share whose results, in order, are all among the k most probable tokens of the
+thoughts. The last step's result is the answer, and counts: of a one-step problem there is no other, and the paper has
+97.1 % there. A result of several tokens (numbers, for tokenizers that split them) is never found.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def states_behind_thoughts(
     reasoner: Reasoner, problems: Seq[Encoded], n_thoughts: int, marked: bool = True, batch_size: int = 64
 ) -> Float[Tensor, "problems thoughts d"]:
     """The hidden states that the writer was shown, thought by thought: Coconut's thoughts themselves, CODI's before
-    their projection, and with pause thoughts what the model had in mind while the writer looked away."""
+    their projection, and with pauses what the model had in mind while the writer looked away."""
     states = []
     for start in range(0, len(problems), batch_size):
         prompts = [prompt(p, reasoner.markers, n_thoughts, marked) for p in problems[start : start + batch_size]]
@@ -52,10 +52,10 @@ def states_behind_thoughts(
 def decode_all(
     reasoner: Reasoner, result: Evaluation, n_thoughts: int, marked: bool = True, layout: Layout = Layout(), top_k: int = 5
 ) -> list[Decoding]:
-    """Decode the states behind every thought of an evaluation through the LM head."""
+    """An evaluation's problems and answers with what the states behind every thought say through the LM head."""
     states = states_behind_thoughts(reasoner, encode(result.problems, reasoner.tokenizer, layout), n_thoughts, marked)
-    words = [[[word for word, _ in row] for row in decode_thoughts(reasoner, z, top_k)] for z in states]
-    return [Decoding(p, a.text, tuple(map(tuple, w))) for p, a, w in zip(result.problems, result.answers, words, strict=True)]
+    said = (tuple(tuple(word for word, _ in top) for top in decode_thoughts(reasoner, z, top_k)) for z in states)
+    return [Decoding(p, a.text, words) for p, a, words in zip(result.problems, result.answers, said)]
 
 
 def read_decodings(path: str | Path) -> list[Decoding]:
@@ -68,25 +68,20 @@ def read_decodings(path: str | Path) -> list[Decoding]:
     found = []
     for place, record in read_records(Path(path)):
         try:
-            question, steps, decoded = (record[name] for name in ("question", "steps", "decoded"))
-            answer, prediction = (str(_typed(record[name], str, int, float)) for name in ("answer", "prediction"))
-            problem = Problem(_typed(question, str), tuple(_typed(s, str) for s in _typed(steps, list)), answer, place)
-            tokens = [[t[0] if isinstance(t, list) else t for t in _typed(top, list)] for top in _typed(decoded, list)]
-            found.append(Decoding(problem, prediction, tuple(tuple(_typed(t, str) for t in top) for top in tokens)))
+            answer, prediction = (str(_typed(record[name], str | int | float)) for name in ("answer", "prediction"))
+            steps = tuple(_typed(step, str) for step in _typed(record["steps"], list))
+            tops = [[t[0] if isinstance(t, list) else t for t in _typed(top, list)] for top in _typed(record["decoded"], list)]
+            problem = Problem(_typed(record["question"], str), steps, answer, place)
+            found.append(Decoding(problem, prediction, tuple(tuple(_typed(token, str) for token in top) for top in tops)))
         except (LookupError, TypeError) as error:
             raise DataError(f"{place}: {type(error).__name__}: {error}") from error
     return found
 
 
-def _typed(value, *kinds: type):
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        raise TypeError(f"{value!r:.60} is not of type {' or '.join(kind.__name__ for kind in kinds)}")
+def _typed(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.60} is not of type {getattr(kind, '__name__', kind)}")
     return value
-
-
-def result_of(step: str) -> str:
-    """What a step arrives at: behind its last "=", else its last word: "<<12-7=5>>" -> "5", "Tom is a c." -> "c"."""
-    return _plain((step.rpartition("=")[2].split() or [""])[-1])
 
 
 def _plain(token: str) -> str:
@@ -98,28 +93,26 @@ def _plain(token: str) -> str:
         return token
 
 
-def in_order(results: Seq[str], decoded: Seq[Seq[str]], top_k: int) -> bool:
-    """Whether each result is among the top k of a thought that comes after the thought of the result before it."""
+def in_order(steps: Seq[str], decoded: Seq[Seq[str]], top_k: int = 5) -> bool:
+    """Whether each step's result (behind its last "=", else its last word) is among the top k of a thought that comes
+    after the thought of the result before it."""
     tops = iter([{_plain(token) for token in tokens[:top_k]} for tokens in decoded])
+    results = [_plain((step.rpartition("=")[2].split() or [""])[-1]) for step in steps]
     return all(any(result in top for top in tops) for result in results)  # `tops` goes on where it was left
 
 
-def by_steps(
-    decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number
-) -> list[dict]:
-    """A row for each number of steps: how many such problems were answered correctly, for which share of them all
-    results are found in order, and as a control in the thoughts of the next of them (None if there is but one)."""
+def by_steps(decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number) -> list[dict]:
+    """A row for each number of steps: n such problems were answered correctly, for which share of them all results are
+    found in order, and as a control in the thoughts of the next of them (None if there is but one)."""
     groups: dict[int, list[Decoding]] = {}
     for decoding in decodings:
         if decoding.problem.steps and grade(decoding.prediction, decoding.problem):
             groups.setdefault(len(decoding.problem.steps), []).append(decoding)
     rows = []
     for n_steps, group in sorted(groups.items()):
-        results = [[result_of(step) for step in one.problem.steps] for one in group]
-        thoughts = [one.decoded for one in group]
         own, other = (
-            sum(in_order(wanted, said, top_k) for wanted, said in zip(results, some)) / len(group)
-            for some in (thoughts, thoughts[1:] + thoughts[:1])
+            sum(in_order(one.problem.steps, some.decoded, top_k) for one, some in zip(group, thoughts)) / len(group)
+            for thoughts in (group, group[1:] + group[:1])
         )
         rows.append({"steps": n_steps, "n": len(group), "found": own, "found in another's": other if len(group) > 1 else None})
     return rows

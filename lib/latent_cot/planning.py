@@ -7,7 +7,7 @@ whole frontier is the construction of 2505.12514. Three instruments: outcome cla
 
 from collections import Counter
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -62,22 +62,17 @@ def _last_word(text: str) -> str:
     return text.rstrip(" .\n").rpartition(" ")[2]
 
 
-def outcome_shares(problems: Seq[Problem], texts: Seq[str]) -> dict[Outcome, float]:
-    """The share of each class; they add up to 1."""
-    counts = Counter(map(classify, texts, problems))
-    return {outcome: counts[outcome] / len(problems) for outcome in get_args(Outcome)}
-
-
 def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
-    """Accuracy, tokens and outcome shares with k thoughts forced, a row for each k; `options` are `evaluate`'s.
+    """Accuracy, tokens and the share of each outcome with k thoughts forced, a row for each k; `options` are `evaluate`'s.
 
     Only a model that was trained with other stages mixed in knows how to go on in words from any k.
     """
     rows = []
     for k in ks:
         result = evaluate(reasoner, task, problems, n_thoughts=k, **options)
+        counts = Counter(classify(answer.text, problem) for answer, problem in zip(result.answers, problems))
         measured = {name: result.metrics[name] for name in ("accuracy", "new_tokens", "n")}
-        rows.append({"thoughts": k, **measured, **outcome_shares(problems, [a.text for a in result.answers])})
+        rows.append({"thoughts": k, **measured, **{name: counts[name] / len(problems) for name in get_args(Outcome)}})
     return rows
 
 
@@ -110,54 +105,18 @@ def next_concepts(
     return dict(zip(graph.net, (-surprise.sum(1)).exp().tolist(), strict=True))
 
 
-def search_tree(reasoner: Reasoner, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
-    """After k thoughts, one a step: a row for each problem and node that can be reached from the root.
-
-    Its probability as the next concept (as the answer, where no step is left), its rank (1: most probable), its height
-    (edges to the nearest leaf below), whether it is right (the target can be reached from it) and on the search's
-    frontier (as far from the root as the next concept is). `options` are `next_concepts`'.
-    """
+def frontier_shares(reasoner: Reasoner, problems: Seq[Problem], answers: Seq[Answer]) -> list[dict]:
+    """A row for each problem and k-th thought (symbolic graph task, whose steps are the nodes of the path): is its most
+    probable token in the frontier at distance k, are its most probable |frontier| tokens exactly the frontier, and how
+    much probability is on the true path's node and on the frontier?"""
     rows = []
-    for problem in problems:
-        graph, target = parse(problem.question), _last_word(problem.answer)
-        right = nx.ancestors(graph.net, target) | {target}
-        names_nodes = bool(SYMBOLIC_QUERY.search(problem.question))  # step k is node k; of a sentence, where edge k begins
-        for k in ks:
-            ahead = frontier(graph, max(1, min(k, len(problem.steps)) + names_nodes))
-            seen = next_concepts(reasoner, problem, k, at_once=k >= len(problem.steps), **options)
-            best = sorted(graph.distances.keys() - {graph.root}, key=lambda node: (-seen[node], node))
-            rows += [
-                {"problem": problem.id, "thoughts": k, "node": node, "probability": seen[node], "rank": rank}
-                | {"height": graph.heights[node], "right": node in right, "frontier": node in ahead}
-                for rank, node in enumerate(best, start=1)
-            ]
+    for problem, answer in zip(problems, answers):
+        graph = parse(problem.question)
+        decoded = decode_thoughts(reasoner, answer.thoughts[: len(problem.steps)], top_k=20)
+        for k, words in enumerate(decoded, start=1):
+            nodes, mass = frontier(graph, k), dict(words)
+            top = [word for word, _ in words[: len(nodes)]]
+            shares = {"top_1_in_frontier": top[0] in nodes, "top_is_frontier": set(top) == nodes}
+            shares |= {"mass_on_path": mass.get(problem.steps[k - 1], 0.0)}
+            rows.append({"thought": k, **shares, "mass_on_frontier": sum(mass.get(node, 0.0) for node in nodes)})
     return rows
-
-
-@dataclass(frozen=True)
-class FrontierShare:
-    """Over problems, for the k-th thought: how often its most probable token lies in the frontier at distance k, how
-    often its most probable |frontier| tokens are exactly the frontier, and the mass on the true path's node."""
-
-    thought: int
-    top_1_in_frontier: float
-    top_is_frontier: float
-    mass_on_path: float
-    mass_on_frontier: float
-
-
-def frontier_shares(reasoner: Reasoner, problems: Seq[Problem], answers: Seq[Answer]) -> list[FrontierShare]:
-    """One row per thought, for problems whose steps are the nodes of the path (the symbolic graph task)."""
-    shares = []
-    for k in range(min(len(problems[0].steps), len(answers[0].thoughts))):
-        inside = exact = on_path = mass = 0.0
-        for problem, answer in zip(problems, answers):
-            nodes = frontier(parse(problem.question), k + 1)
-            (decoded,) = decode_thoughts(reasoner, answer.thoughts[k : k + 1], top_k=20)
-            inside += decoded[0][0] in nodes
-            exact += {word for word, _ in decoded[: len(nodes)]} == nodes
-            on_path += sum(p for word, p in decoded if word == problem.steps[k])
-            mass += sum(p for word, p in decoded if word in nodes)
-        n = len(problems)
-        shares.append(FrontierShare(k + 1, inside / n, exact / n, on_path / n, mass / n))
-    return shares

@@ -1,6 +1,7 @@
 """Figures of the notebooks and of the report: one look, few lines."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence as Seq
 from itertools import zip_longest
 from statistics import fmean
@@ -104,35 +105,19 @@ def search_tree_figure(
         above = {n: fmean([places[p][0] for p in graph.net.pred[n] if p in places] or [0]) for n in depth if depth[n] == level}
         row = sorted(above, key=lambda node: (node not in graph.distances, above[node], node))
         places |= {node: ((i + 0.5) / len(row), -level) for i, node in enumerate(row)}
-    panels = (probabilities, *later)
-    width = max(4.0, 0.8 * max(sum(y == -level for _, y in places.values()) for level in range(len(places))))
+    panels, width = (probabilities, *later), max(4.0, 0.8 * max(Counter(depth.values()).values()))
     figure, axes = plt.subplots(1, len(panels), figsize=(width * len(panels), 4.4), squeeze=False, layout="constrained")
     for axis, seen, title in zip_longest(axes[0], panels, titles[: len(panels)], fillvalue=""):
         nx.draw_networkx_edges(graph.net.subgraph(places), places, ax=axis, edge_color="0.65", node_size=1300, arrowsize=9)
         for node, place in places.items():
             known, p = node in graph.distances, seen.get(node, 0.0)
-            style, width = (("-" if known else ":"), 3.5) if node in graph.candidates else ("-", 1.0 if known else 0.4)
-            look = {"facecolor": plt.cm.Blues(0.8 * p), "edgecolor": "0.1" if known else "0.6", "ls": style, "lw": width}
-            axis.scatter(*place, s=1300, zorder=2, **look)
-            text = f"{node}\n{p:.2f}".replace("0.", ".", 1) if p >= 0.005 else node
-            look = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.7 else "0.1" if known else "0.5"}
-            axis.text(*place, text, ha="center", va="center", zorder=3, **look)
+            ring = {"edgecolor": "0.1" if known else "0.6", "ls": "-" if known else ":"}
+            ring["lw"] = 3.5 if node in graph.candidates else 1.0
+            axis.scatter(*place, s=1300, zorder=2, facecolor=plt.cm.Blues(0.8 * p), **ring)
+            text = f"{node}\n{p:.2f}" if p >= 0.005 else node
+            ink = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.7 else "0.1" if known else "0.5"}
+            axis.text(*place, text, ha="center", va="center", zorder=3, **ink)
         axis.set(title=title, xlim=(0, 1), ylim=(-max(depth.values()) - 0.5, 0.5))
         axis.axis("off")
-    plt.close(figure)
-    return figure
-
-
-def search_figure(rows: pd.DataFrame) -> Figure:
-    """Of `planning.search_tree`: the three most probable nodes after each thought; frontier nodes by their height."""
-    use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    look = {"y": "probability", "errorbar": None}
-    sns.barplot(rows[rows["rank"] <= 3], x="thoughts", hue="rank", palette=["C0", "C9", "0.6"], ax=axes[0], **look)
-    axes[0].legend(title="rank", loc="upper left", ncols=3, frameon=False)
-    sns.barplot(rows[rows.frontier], x="height", hue="right", palette=["C1", "C0"], ax=axes[1], **look)
-    axes[0].set(ylabel="mean probability", ylim=(0, 1), title="the three most probable nodes")
-    axes[1].set(ylabel="", xlabel="height: edges to the nearest leaf", ylim=(0, 1), title="nodes of the frontier")
-    axes[1].legend(axes[1].get_legend().legend_handles, ["leads astray", "leads to the target"], frameon=False)
     plt.close(figure)
     return figure

@@ -54,12 +54,6 @@ class Graph:
         """Every node that can be reached, with its distance from the root in edges."""
         return nx.single_source_shortest_path_length(self.net, self.root)
 
-    @cached_property
-    def heights(self) -> dict[str, int]:
-        """Every node's distance to the nearest leaf below it, in edges."""
-        leaves = {node for node, degree in self.net.out_degree if not degree}
-        return nx.multi_source_dijkstra_path_length(self.net.reverse(), leaves)
-
     @property
     def canonical(self) -> str:
         """Graph and query as text, whatever the order of edges and candidates: the meaning that decides the split."""
