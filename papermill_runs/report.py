@@ -214,7 +214,8 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
     for (method, steps), part in rows.groupby(["method", "steps"], sort=False):
         line = {"method": METHODS.get(method, method), "steps": str(steps), "right answers": f"{part.n.mean():,.0f}"}
         line |= {column: _cell(part, key, 100.0, ".1f") for key, column in FOUND.items()}
-        paper = paper_value(method, f"results of {steps} step{'s' * (steps > 1)}")
+        benchmark = f"results of {steps} step{'s' * (steps > 1)}" if name.startswith(("arithmetic", "gsm8k")) else None
+        paper = paper_value(method, benchmark)
         lines.append(line | {PAPER: str(paper or NONE), "seeds": str(part.seed.nunique())})
     notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
              "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip

@@ -77,6 +77,7 @@ def test_outcome_classes(nodes, answered, symbolic, language):
         ("Tom1 is a a1.\nEvery a1 is a b1.\nEvery b1 is a t1.\n### Tom1 is a t1.", "Correct Path"),
         (" ### Tom1 is a t1", "Correct Label"),
         ("### ", "Incorrect Label"),
+        ("Tom1 is a a1 . Every a1 is a b1 . ### Tom1 is a t1 .", "Correct Path"),  # as a word-level vocabulary decodes
     ],
 )
 def test_broken_sentences(text, outcome):

@@ -191,6 +191,11 @@ def test_results_in_the_thoughts_stand_beside_the_paper(tmp_path):
     ]
 
 
+def test_results_of_graphs_have_no_paper_beside(tmp_path):
+    write(tmp_path, "graph-codi", extra={"decoded": [{"steps": 3, "n": 7, "found": 0.5, "found in another's": 0.1}]})
+    assert section(tmp_path, "Results in the thoughts").table[PAPER].tolist() == [NONE]
+
+
 def swept(*accuracies, label=0.0):
     classes = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Path": a, "Hallucination": 1 - a} for a in accuracies]
     named = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Label": label, "Incorrect Label": 1 - label}] * (label > 0)

@@ -39,13 +39,15 @@ def states_behind_thoughts(
 ) -> Float[Tensor, "problems thoughts d"]:
     """The hidden states that the writer was shown, thought by thought: Coconut's thoughts themselves, CODI's before
     their projection, and with pauses what the model had in mind while the writer looked away."""
-    states = []
+    was_training, states = reasoner.training, []
+    reasoner.eval()
     for start in range(0, len(problems), batch_size):
         prompts = [prompt(p, reasoner.markers, n_thoughts, marked) for p in problems[start : start + batch_size]]
         batch, seen = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device), []
         question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
         think(reasoner.lm, question, batch.n_thoughts, lambda h, i, seen=seen: seen.append(h) or reasoner.writer(h, i))
         states.append(torch.stack(seen, 1))
+    reasoner.train(was_training)
     return torch.cat(states)
 
 

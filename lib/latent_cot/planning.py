@@ -38,7 +38,7 @@ def classify(text: str, problem: Problem) -> Outcome:
     (no path from the root leads to the other candidate, so its start is not asked for); what leads to the target as
     shortly as possible is a Correct, else a Longer Path.
     """
-    written, *said = MARKER.split(text, maxsplit=1)
+    written, *said = MARKER.split(text.replace(" .", "."), maxsplit=1)  # a small vocabulary's words come spaced
     if not written.split():
         return "Correct Label" if grade_statement(text, problem) else "Incorrect Label"
     graph, facts = parse(problem.question), FACT.findall(written)
@@ -95,11 +95,13 @@ def next_concepts(
         words = tokenizer.encode(lead + node, add_special_tokens=False)
         # The end of sequence is there to be left out again: a language of one token has nothing to read.
         rows.append(replace(start, language=(*start.language, *words, markers.eos), n_unsupervised=n_lead))
-    batch = collate(rows, markers).to(next(reasoner.parameters()).device)
+    batch, was_training = collate(rows, markers).to(next(reasoner.parameters()).device), reasoner.training
+    reasoner.eval()
     question, _ = read(reasoner.lm, reasoner.embed(batch.question[:1]), batch.question_mask[:1])
     context, _, _ = think(reasoner.lm, question, batch.n_thoughts[:1], reasoner.writer)
     context = select(context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
     predicting, _ = read_language(reasoner, context, batch.language)
+    reasoner.train(was_training)
     labels = batch.language.labels.masked_fill(batch.language.labels == markers.eos, IGNORED)
     surprise = F.cross_entropy(reasoner.head(predicting).float().mT, labels, reduction="none", ignore_index=IGNORED)
     return dict(zip(graph.net, (-surprise.sum(1)).exp().tolist(), strict=True))
