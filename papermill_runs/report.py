@@ -17,6 +17,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from latent_cot.plots import OUTCOMES
 from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
 from papermill_runs.records import write_atomic
@@ -34,11 +35,14 @@ COLUMNS = {  # where a record has it, factor, format
     "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
     "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
 }  # fmt: skip
+CLAIM = ("Coconut, section 5.1, prints no numbers in its figure. It claims: with more thoughts, right answers and Correct "
+         "Paths rise, Hallucinations and Wrong Targets fall, and no thoughts at all still beat CoT.")  # fmt: skip
 FRONTIER = {
     "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",
     "mass_on_frontier": "probability on the frontier %", "mass_on_path": "probability on the path's node %",
 }  # fmt: skip
 OF_A_SEED = [f"parameters.{name}" for name in ("seed", "init_from", "run_dir")]  # what may differ between seeds of a run
+FOUND = {"found": "all results found %", "found in another's": "in another problem's thoughts %"}
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
     "swapped with another problem's, or replaced by their mean. Steps in total include those of the model that a run "
@@ -111,6 +115,8 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
             means = shares.groupby(["method", "thought", "what"], sort=False).share.mean().map("{:.1f}".format)
             title, notes = f"Frontier in the thoughts: {name}, tier {tier}", [f"{shares.seed.nunique()} seeds."]
             result.append(Section(tier, "", title, means.unstack(sort=False).reset_index().astype(str), notes))
+        tables = {_decoded: listed(here, "decoded"), _sweep: listed(here, "k_sweep")}
+        result += [section(tier, name, rows) for section, rows in tables.items() if len(rows)]
     if len(apart):
         table = apart[["id", "tier"]].assign(why=apart.status.replace("complete", "uncommitted code"))
         result.append(Section("", "", "Not averaged", table, ["These runs enter no number above."]))
@@ -119,12 +125,18 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
 
 def frontier_shares(records: pd.DataFrame) -> pd.DataFrame:
     """One row per method, seed, thought and share of `FRONTIER`, in %."""
-    runs = [run for run in records.to_dict("records") if isinstance(run.get("metrics.frontier"), list)]
     rows = [
-        (METHODS.get(run["method"], run["method"]), run["seed"], share["thought"], label, 100 * share[key])
-        for run in runs for share in run["metrics.frontier"] for key, label in FRONTIER.items()
+        (METHODS.get(row["method"], row["method"]), row["seed"], row["thought"], label, 100 * row[key])
+        for row in listed(records, "frontier").to_dict("records") for key, label in FRONTIER.items()
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "seed", "thought", "what", "share"])
+
+
+def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows that records hold under a metric that is a table, each with its method and seed, in `METHODS`' order."""
+    runs = [run for run in records.to_dict("records") if isinstance(run.get(f"metrics.{metric}"), list)]
+    runs.sort(key=lambda run: [*METHODS, run["method"]].index(run["method"]))
+    return pd.DataFrame([{"method": r["method"], "seed": r["seed"]} | row for r in runs for row in r[f"metrics.{metric}"]])
 
 
 def interval(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, float] | None:
@@ -202,6 +214,41 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
     sources = dict.fromkeys(value.source for value in papers.values() if value)
     notes += [f"The papers' numbers are for {benchmark}: {'; '.join(sources)}."] if sources else []
     return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, _provenance(tier, every)])
+
+
+def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
+    """Intermediate-result accuracy by method and number of steps, beside CODI's."""
+    lines = []
+    for (method, steps), part in rows.groupby(["method", "steps"], sort=False):
+        line = {"method": METHODS.get(method, method), "steps": str(steps), "right answers": f"{part.n.mean():,.0f}"}
+        line |= {column: _cell(part, key, 100.0, ".1f") for key, column in FOUND.items()}
+        benchmark = f"results of {steps} step{'s' * (steps > 1)}" if name.startswith(("arithmetic", "gsm8k")) else None
+        paper = paper_value(method, benchmark)
+        lines.append(line | {PAPER: str(paper or NONE), "seeds": str(part.seed.nunique())})
+    notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
+             "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip
+    return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
+
+
+def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
+    """Accuracy and outcome classes by number of forced thoughts, and what becomes of the paper's claim."""
+    means = 100 * rows.groupby(["method", "thoughts"], sort=False)[["accuracy", *OUTCOMES]].mean()
+    lines, notes = [], [CLAIM]
+    for (method, k), part in rows.groupby(["method", "thoughts"], sort=False):
+        line = {"method": METHODS.get(method, method), "thoughts": str(k)}
+        line |= {"right answer %": _cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
+        lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in OUTCOMES})
+    for method in means.index.unique("method"):
+        here = means.loc[method]
+        paths = here[here["Correct Label"] + here["Incorrect Label"] < 50]
+        if len(paths) > 1:
+            what = {"accuracy": "right answers"} | {key: f"{key}s" for key in ("Correct Path", "Hallucination", "Wrong Target")}
+            moved = [f"{label} {paths[key].iloc[0]:.1f} to {paths[key].iloc[-1]:.1f}" for key, label in what.items()]
+            known = ("cot", 0) in means.index
+            above = f"{here.accuracy.iloc[0] - means.accuracy[('cot', 0)]:+.1f} points" if known else MISSING
+            notes.append(f"{METHODS.get(method, method)}, while a path is written ({paths.index[0]} to {paths.index[-1]} "
+                         f"thoughts), %: {', '.join(moved)}. Without thoughts, against CoT: {above}.")  # fmt: skip
+    return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
 
 
 def _cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:

@@ -1,9 +1,12 @@
 """The report's numbers are those of the records; what is missing is missing; nothing untrusted is averaged."""
 
 import json
+from typing import get_args
 
 import pytest
 
+from latent_cot.planning import Outcome
+from latent_cot.plots import OUTCOMES
 from papermill_runs import papers
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.papers import METHODS, PaperTable, paper_value
@@ -33,13 +36,15 @@ MEASURED = {"accuracy %", "seeds", "new tokens", "s/question alone", "steps in t
 EVIL = "arithmetic-<script>alert(1)</script>|[x](javascript:1)"
 
 
-def write(folder, variant, seed=0, correct="1111100000", *, status="complete", dirty=False, steps=100, **change):
+def write(folder, variant, seed=0, correct="1111100000", *, status="complete", dirty=False, steps=100, extra=None, **change):
     metrics = {"accuracy": correct.count("1") / len(correct), "correct": correct, "new_tokens": 2.0, "n": len(correct)}
     metrics |= {"seconds_alone": 0.01, "seconds_batched": 0.001, "train_steps": steps}
     if "coconut" in variant:
         metrics["controls"] = {"removed": 0.1, "swapped": 0.2, "mean": 0.3}
         shares = dict.fromkeys(FRONTIER, 0.2 + 0.2 * seed)
         metrics["frontier"] = [{"thought": k, **shares} for k in (1, 2)] if "graph" in variant else []
+        metrics["decoded"] = [{"steps": k, "n": 3 + seed, "found": k / 4, "found in another's": None} for k in (1, 2)]
+    metrics |= extra or {}
     record = {
         "schema_version": 1, "notebook": "02_x", "variant": variant, "seed": seed, "tier": "tiny", "status": status,
         "parameters": {"n_train": 9973, "init_from": ""}, "metrics": metrics, "n_evaluated": len(correct),
@@ -72,7 +77,7 @@ def notes(folder, section="arithmetic"):
 
 
 def test_every_paper_number_carries_mark_and_source():
-    assert len(papers.VALUES) == 8 * 3 + 5
+    assert len(papers.VALUES) == 8 * 3 + 5 + 3
     assert {value.mark for value in papers.VALUES} <= set(papers.MARKS)
     assert all(value.source and value.method in METHODS and 0 < value.accuracy <= 100 for value in papers.VALUES)
     assert str(paper_value("coconut", "GSM8k")) == "34.1 ± 1.5 (V)"
@@ -84,6 +89,10 @@ def test_every_paper_number_carries_mark_and_source():
 def test_number_without_mark_is_refused(cell):
     with pytest.raises(ValueError, match="no mark"):
         PaperTable("a paper", "GPT-2", ("GSM8k",), f"cot | {cell}").values()
+
+
+def test_every_outcome_has_its_colour():
+    assert sorted(OUTCOMES) == sorted(get_args(Outcome))
 
 
 def test_variants_name_their_place():
@@ -163,6 +172,51 @@ def test_further_runs_get_their_own_table_and_frontier(tmp_path):
     assert cells(tmp_path, "arithmetic-two_layers")["CoT"][PAPER] == NONE
     (frontier,) = (s for s in build_sections(read_records(tmp_path), RUNS) if s.title.startswith("Frontier"))
     assert frontier.table.values.tolist() == [["Coconut", str(k), *["30.0"] * 4] for k in (1, 2)]
+
+
+def section(folder, title):
+    (found,) = (s for s in build_sections(read_records(folder), RUNS) if s.title.startswith(title))
+    return found
+
+
+def test_results_in_the_thoughts_stand_beside_the_paper(tmp_path):
+    for seed in (0, 1):
+        write(tmp_path, "arithmetic-coconut", seed)
+    codi = {"decoded": [{"steps": 2, "n": 7, "found": 0.5, "found in another's": 0.1}]}
+    write(tmp_path, "arithmetic-codi", extra=codi)
+    assert section(tmp_path, "Results in the thoughts").table.values.tolist() == [
+        ["Coconut", "1", "4", "25.0 ± 0.0", NONE, NONE, "2"],
+        ["Coconut", "2", "4", "50.0 ± 0.0", NONE, NONE, "2"],
+        ["CODI", "2", "7", "50.0", "10.0", "83.9 (V)", "1"],
+    ]
+
+
+def test_results_of_graphs_have_no_paper_beside(tmp_path):
+    write(tmp_path, "graph-codi", extra={"decoded": [{"steps": 3, "n": 7, "found": 0.5, "found in another's": 0.1}]})
+    assert section(tmp_path, "Results in the thoughts").table[PAPER].tolist() == [NONE]
+
+
+def swept(*accuracies, label=0.0):
+    classes = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Path": a, "Hallucination": 1 - a} for a in accuracies]
+    named = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Label": label, "Incorrect Label": 1 - label}] * (label > 0)
+    rows = zip((*accuracies, label), classes + named)
+    return {"k_sweep": [{"thoughts": k, "accuracy": a, "n": 10, **shares} for k, (a, shares) in enumerate(rows)]}
+
+
+def test_outcomes_by_number_of_thoughts(tmp_path):
+    write(tmp_path, "graph-coconut_mixed", 0, extra=swept(0.5, 0.7, label=0.9))
+    write(tmp_path, "graph-coconut_mixed", 1, extra=swept(0.6, 0.9, label=0.8))
+    assert "against CoT: missing" in section(tmp_path, "Outcomes").notes[1]
+    write(tmp_path, "graph-cot", extra=swept(0.45))
+    found = section(tmp_path, "Outcomes")
+    rows = {(row["method"], row["thoughts"]): row for row in found.table.to_dict("records")}
+    mixed = METHODS["coconut_mixed"]
+    assert [*rows] == [("CoT", "0"), *((mixed, str(k)) for k in range(3))]
+    assert (rows[mixed, "1"]["right answer %"], rows[mixed, "1"]["Hallucination %"]) == ("80.0 ± 14.1", "20.0")
+    assert (rows[mixed, "2"]["Correct Label %"], rows[mixed, "2"]["seeds"]) == ("85.0", "2")
+    (note,) = (note for note in found.notes if note.startswith(mixed))
+    assert "(0 to 1 thoughts), %: right answers 55.0 to 80.0, Correct Paths 55.0 to 80.0, Hallucinations 45.0 to 20.0" in note
+    assert "against CoT: +10.0 points" in note
 
 
 def test_small_tier_says_why_it_is_far_below(tmp_path):

@@ -1,42 +1,124 @@
-"""Graph search inside the thoughts: does thought k hold the breadth-first frontier at distance k?
+"""Graph search: what the written part of an answer is worth, and what the thoughts before it weigh up.
 
 "Coconut thoughts keep several next steps at once" (2412.06769, section 5); a thought that is a superposition of the
-whole frontier is the construction of 2505.12514.
+whole frontier is the construction of 2505.12514. Three instruments: outcome classes per number of forced thoughts
+(section 5.1), the search tree (5.2 and 5.3), and the breadth-first frontier in the thoughts themselves.
 """
 
+from collections import Counter
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import pairwise
+from typing import Literal, get_args
 
+import networkx as nx
+import torch
+import torch.nn.functional as F
+
+from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import Answer
+from latent_cot.methods import read_language
 from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
-from latent_cot.tasks import Problem, frontier, parse
+from latent_cot.sequences import IGNORED, Layout, collate, encode
+from latent_cot.tasks import Problem, Task, frontier, parse
+from latent_cot.tasks.graphs import FACT, SYMBOLIC_QUERY
+from latent_cot.tasks.problem import MARKER, grade_statement
+from latent_cot.thoughts import read, select, think
+
+Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
 
 
-@dataclass(frozen=True)
-class FrontierShare:
-    """Over problems, for the k-th thought: how often its most probable token lies in the frontier at distance k, how
-    often its most probable |frontier| tokens are exactly the frontier, and the mass on the true path's node."""
+def classify(text: str, problem: Problem) -> Outcome:
+    """The outcome class of a written answer, judged against the problem's graph; exactly one of six for any text.
 
-    thought: int
-    top_1_in_frontier: float
-    top_is_frontier: float
-    mass_on_path: float
-    mass_on_frontier: float
+    Nothing written before the answer: Correct or Incorrect Label. Otherwise the written edges must exist and join, and
+    a partial path is completed by shortest paths: from its end to the node that is answered and, where that is the
+    target, from the root to its start. What cannot be completed is a Hallucination; what leads elsewhere, Wrong Target
+    (no path from the root leads to the other candidate, so its start is not asked for); what leads to the target as
+    shortly as possible is a Correct, else a Longer Path.
+    """
+    written, *said = MARKER.split(text.replace(" .", "."), maxsplit=1)  # a small vocabulary's words come spaced
+    if not written.split():
+        return "Correct Label" if grade_statement(text, problem) else "Incorrect Label"
+    graph, facts = parse(problem.question), FACT.findall(written)
+    # Symbolic steps are the nodes themselves; sentences name both ends of an edge, so consecutive ones must share one.
+    nodes = [facts[0][0], *(end for _, end in facts)] if facts else written.split()
+    joined = all(end == start for (_, end), (start, _) in pairwise(facts)) and not (facts and FACT.sub("", written).split())
+    target = _last_word(problem.answer)
+    claimed = _last_word(said[0] if said else "") or nodes[-1]
+    distance = nx.single_source_shortest_path_length(graph.net, nodes[-1]) if graph.net.has_node(nodes[-1]) else {}
+    if not joined or not set(pairwise(nodes)) <= set(graph.edges) or claimed not in distance:
+        return "Hallucination"
+    if claimed != target:
+        return "Wrong Target"
+    if nodes[0] not in graph.distances:
+        return "Hallucination"
+    length = graph.distances[nodes[0]] + len(nodes) - 1 + distance[claimed]
+    return "Correct Path" if length == graph.distances[target] else "Longer Path"
 
 
-def frontier_shares(reasoner: Reasoner, problems: Seq[Problem], answers: Seq[Answer]) -> list[FrontierShare]:
-    """One row per thought, for problems whose steps are the nodes of the path (the symbolic graph task)."""
-    shares = []
-    for k in range(min(len(problems[0].steps), len(answers[0].thoughts))):
-        inside = exact = on_path = mass = 0.0
-        for problem, answer in zip(problems, answers):
-            nodes = frontier(parse(problem.question), k + 1)
-            (decoded,) = decode_thoughts(reasoner, answer.thoughts[k : k + 1], top_k=20)
-            inside += decoded[0][0] in nodes
-            exact += {word for word, _ in decoded[: len(nodes)]} == nodes
-            on_path += sum(p for word, p in decoded if word == problem.steps[k])
-            mass += sum(p for word, p in decoded if word in nodes)
-        n = len(problems)
-        shares.append(FrontierShare(k + 1, inside / n, exact / n, on_path / n, mass / n))
-    return shares
+def _last_word(text: str) -> str:
+    return text.rstrip(" .\n").rpartition(" ")[2]
+
+
+def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
+    """Accuracy, tokens and the share of each outcome with k thoughts forced, a row for each k; `options` are `evaluate`'s.
+
+    Only a model that was trained with other stages mixed in knows how to go on in words from any k.
+    """
+    rows = []
+    for k in ks:
+        result = evaluate(reasoner, task, problems, n_thoughts=k, **options)
+        counts = Counter(classify(answer.text, problem) for answer, problem in zip(result.answers, problems))
+        measured = {name: result.metrics[name] for name in ("accuracy", "new_tokens", "n")}
+        rows.append({"thoughts": k, **measured, **{name: counts[name] / len(problems) for name in get_args(Outcome)}})
+    return rows
+
+
+@torch.no_grad()
+def next_concepts(
+    reasoner: Reasoner, problem: Problem, k: int, marked: bool = True, layout: Layout = Layout(), at_once: bool = False
+) -> dict[str, float]:
+    """Probability of each of the graph's nodes as the next concept, when language is forced after k thoughts.
+
+    p(concept) = product over its tokens, given question, k thoughts and, in the language form, the beginning of the
+    next sentence: "Every", or "Tom is a" where nothing has been thought yet. `at_once` asks for the answer instead.
+    """
+    graph, markers, tokenizer = parse(problem.question), reasoner.markers, reasoner.tokenizer
+    sentence = "Every " if k and not at_once else f"{graph.root} is a "
+    lead = "" if SYMBOLIC_QUERY.search(problem.question) else sentence
+    start = prompt(encode([problem], tokenizer, layout)[0], markers, k, marked, at_once)
+    n_lead = len(start.language) + len(tokenizer.encode(lead.rstrip(), add_special_tokens=False))
+    rows = []
+    for node in graph.net:
+        words = tokenizer.encode(lead + node, add_special_tokens=False)
+        # The end of sequence is there to be left out again: a language of one token has nothing to read.
+        rows.append(replace(start, language=(*start.language, *words, markers.eos), n_unsupervised=n_lead))
+    batch, was_training = collate(rows, markers).to(next(reasoner.parameters()).device), reasoner.training
+    reasoner.eval()
+    question, _ = read(reasoner.lm, reasoner.embed(batch.question[:1]), batch.question_mask[:1])
+    context, _, _ = think(reasoner.lm, question, batch.n_thoughts[:1], reasoner.writer)
+    context = select(context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
+    predicting, _ = read_language(reasoner, context, batch.language)
+    reasoner.train(was_training)
+    labels = batch.language.labels.masked_fill(batch.language.labels == markers.eos, IGNORED)
+    surprise = F.cross_entropy(reasoner.head(predicting).float().mT, labels, reduction="none", ignore_index=IGNORED)
+    return dict(zip(graph.net, (-surprise.sum(1)).exp().tolist(), strict=True))
+
+
+def frontier_shares(reasoner: Reasoner, problems: Seq[Problem], answers: Seq[Answer]) -> list[dict]:
+    """A row for each problem and k-th thought (symbolic graph task, whose steps are the nodes of the path): is its most
+    probable token in the frontier at distance k, are its most probable |frontier| tokens exactly the frontier, and how
+    much probability is on the true path's node and on the frontier?"""
+    rows = []
+    for problem, answer in zip(problems, answers):
+        graph = parse(problem.question)
+        decoded = decode_thoughts(reasoner, answer.thoughts[: len(problem.steps)], top_k=20)
+        for k, words in enumerate(decoded, start=1):
+            nodes, mass = frontier(graph, k), dict(words)
+            top = [word for word, _ in words[: len(nodes)]]
+            shares = {"top_1_in_frontier": top[0] in nodes, "top_is_frontier": set(top) == nodes}
+            shares |= {"mass_on_path": mass.get(problem.steps[k - 1], 0.0)}
+            rows.append({"thought": k, **shares, "mass_on_frontier": sum(mass.get(node, 0.0) for node in nodes)})
+    return rows

@@ -1,9 +1,13 @@
 """Figures of the notebooks and of the report: one look, few lines."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence as Seq
+from itertools import zip_longest
+from statistics import fmean
 
 import matplotlib.pyplot as plt
+import networkx as nx
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -11,8 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Stage
 from latent_cot.sequences import Encoded
+from latent_cot.tasks import Graph
 from latent_cot.tokens import Markers
 
+OUTCOMES = {  # from the bottom of a bar up: right in blue, wrong in orange, lighter where no path was written
+    "Correct Path": "#08519c", "Longer Path": "#4292c6", "Correct Label": "#9ecae1",
+    "Incorrect Label": "#fdd0a2", "Wrong Target": "#fd8d3c", "Hallucination": "#a63603",
+}  # fmt: skip
 THOUGHT = "●"  # how a thought is written in text: a position without a word
 
 
@@ -58,5 +67,57 @@ def history_figure(history: pd.DataFrame) -> Figure:
         right.plot([i for i in steps if scores.iloc[i - 1] == scores.iloc[i - 1]], scores.dropna(), "ko--", ms=4, lw=1)
         right.set(ylabel="validation accuracy", ylim=(0, 1))
         right.grid(False)
+    plt.close(figure)
+    return figure
+
+
+def outcomes_figure(rows: pd.DataFrame) -> Figure:
+    """Stacked shares of the outcome classes, and accuracy, over the number of thoughts; a panel for each `method`."""
+    use_style()
+    parts = dict(list(rows.groupby("method", sort=False)))
+    widths = [len(part) + 0.6 for part in parts.values()]
+    look = {"sharey": True, "squeeze": False, "width_ratios": widths, "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(parts), figsize=(2.6 + 0.62 * sum(widths), 3.6), **look)
+    for axis, (method, part) in zip(axes[0], parts.items()):
+        shares = 100 * part.set_index("thoughts")[[*OUTCOMES]]
+        shares.plot.bar(stacked=True, color=OUTCOMES, width=0.85, rot=0, legend=False, lw=0, ax=axis)
+        axis.plot(range(len(part)), 100 * part.accuracy, "kD", mec="w", ms=8, label="right answer", clip_on=False)
+        axis.set(title=method, xlabel="thoughts", ylabel="answers, %", ylim=(0, 100))
+        axis.grid(False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside right center", frameon=False)
+    plt.close(figure)
+    return figure
+
+
+def search_tree_figure(
+    graph: Graph, probabilities: dict[str, float], *later: dict[str, float], titles: Seq[str] = ()
+) -> Figure:
+    """The graph with each node's probability as the next concept, a panel for each number of thoughts.
+
+    Rows are distances from the root. Of the candidates, the right one has a solid thick ring, the other one a dotted.
+    """
+    use_style()
+    sources = {node for node, degree in graph.net.in_degree if not degree} | {graph.root}
+    depth = nx.multi_source_dijkstra_path_length(graph.net, sources) | graph.distances
+    places: dict[str, tuple[float, int]] = {}
+    for level in range(1 + max(depth.values())):
+        above = {n: fmean([places[p][0] for p in graph.net.pred[n] if p in places] or [0]) for n in depth if depth[n] == level}
+        row = sorted(above, key=lambda node: (node not in graph.distances, above[node], node))
+        places |= {node: ((i + 0.5) / len(row), -level) for i, node in enumerate(row)}
+    panels, width = (probabilities, *later), max(4.0, 0.8 * max(Counter(depth.values()).values()))
+    figure, axes = plt.subplots(1, len(panels), figsize=(width * len(panels), 4.4), squeeze=False, layout="constrained")
+    for axis, seen, title in zip_longest(axes[0], panels, titles[: len(panels)], fillvalue=""):
+        nx.draw_networkx_edges(graph.net.subgraph(places), places, ax=axis, edge_color="0.65", node_size=1300, arrowsize=9)
+        for node, place in places.items():
+            known, p = node in graph.distances, seen.get(node, 0.0)
+            ring = {"edgecolor": "0.1" if known else "0.6", "ls": "-" if known else ":"}
+            ring["lw"] = 3.5 if node in graph.candidates else 1.0
+            axis.scatter(*place, s=1300, zorder=2, facecolor=plt.cm.Blues(0.8 * p), **ring)
+            text = f"{node}\n{p:.2f}" if p >= 0.005 else node
+            ink = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.7 else "0.1" if known else "0.5"}
+            axis.text(*place, text, ha="center", va="center", zorder=3, **ink)
+        axis.set(title=title, xlim=(0, 1), ylim=(-max(depth.values()) - 0.5, 0.5))
+        axis.axis("off")
     plt.close(figure)
     return figure

@@ -1,0 +1,120 @@
+"""Intermediate-result accuracy: do the thoughts say the results of the steps that they replaced? (CODI, section 5)
+
+Of the problems answered correctly: the share whose results, in order, are all among the k most probable tokens of the
+thoughts. The last step's result is the answer, and counts: of a one-step problem there is no other, and the paper has
+97.1 % there. A result of several tokens (numbers, for tokenizers that split them) is never found.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_cot.evaluation import Evaluation, prompt
+from latent_cot.models import Reasoner
+from latent_cot.probing import decode_thoughts
+from latent_cot.sequences import Encoded, Layout, collate, encode
+from latent_cot.tasks import DataError, Problem
+from latent_cot.tasks.files import read_records
+from latent_cot.tasks.problem import grade_number
+from latent_cot.thoughts import read, think
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What the thoughts before one answer decode to: for each thought its tokens, most probable first."""
+
+    problem: Problem
+    prediction: str
+    decoded: tuple[tuple[str, ...], ...]
+
+
+@torch.no_grad()
+def states_behind_thoughts(
+    reasoner: Reasoner, problems: Seq[Encoded], n_thoughts: int, marked: bool = True, batch_size: int = 64
+) -> Float[Tensor, "problems thoughts d"]:
+    """The hidden states that the writer was shown, thought by thought: Coconut's thoughts themselves, CODI's before
+    their projection, and with pauses what the model had in mind while the writer looked away."""
+    was_training, states = reasoner.training, []
+    reasoner.eval()
+    for start in range(0, len(problems), batch_size):
+        prompts = [prompt(p, reasoner.markers, n_thoughts, marked) for p in problems[start : start + batch_size]]
+        batch, seen = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device), []
+        question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
+        think(reasoner.lm, question, batch.n_thoughts, lambda h, i, seen=seen: seen.append(h) or reasoner.writer(h, i))
+        states.append(torch.stack(seen, 1))
+    reasoner.train(was_training)
+    return torch.cat(states)
+
+
+def decode_all(
+    reasoner: Reasoner, result: Evaluation, n_thoughts: int, marked: bool = True, layout: Layout = Layout(), top_k: int = 5
+) -> list[Decoding]:
+    """An evaluation's problems and answers with what the states behind every thought say through the LM head."""
+    states = states_behind_thoughts(reasoner, encode(result.problems, reasoner.tokenizer, layout), n_thoughts, marked)
+    said = (tuple(tuple(word for word, _ in top) for top in decode_thoughts(reasoner, z, top_k)) for z in states)
+    return [Decoding(p, a.text, words) for p, a, words in zip(result.problems, result.answers, said)]
+
+
+def read_decodings(path: str | Path) -> list[Decoding]:
+    """Decodings made elsewhere, from .json (an array) or .jsonl, plain or .gz.
+
+    A record has question (text), steps (list of texts), answer and prediction (text or number), and decoded: for each
+    thought a list of its most probable tokens, best first, each a text or a pair of text and probability.
+    Raises DataError naming file and line (in an array, the record's number) at the first record that is otherwise.
+    """
+    found = []
+    for place, record in read_records(Path(path)):
+        try:
+            answer, prediction = (str(_typed(record[name], str | int | float)) for name in ("answer", "prediction"))
+            steps = tuple(_typed(step, str) for step in _typed(record["steps"], list))
+            tops = [[t[0] if isinstance(t, list) else t for t in _typed(top, list)] for top in _typed(record["decoded"], list)]
+            problem = Problem(_typed(record["question"], str), steps, answer, place)
+            found.append(Decoding(problem, prediction, tuple(tuple(_typed(token, str) for token in top) for top in tops)))
+        except (LookupError, TypeError) as error:
+            raise DataError(f"{place}: {type(error).__name__}: {error}") from error
+    return found
+
+
+def _typed(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.60} is not of type {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _plain(token: str) -> str:
+    """A token or result as it is compared: "1,200", "$1200." and "1200.0" are the same."""
+    token = token.strip(" \n<>.$%")
+    try:
+        return str(float(token.replace(",", "")))
+    except ValueError:
+        return token
+
+
+def in_order(steps: Seq[str], decoded: Seq[Seq[str]], top_k: int = 5) -> bool:
+    """Whether each step's result (behind its last "=", else its last word) is among the top k of a thought that comes
+    after the thought of the result before it."""
+    tops = iter([{_plain(token) for token in tokens[:top_k]} for tokens in decoded])
+    results = [_plain((step.rpartition("=")[2].split() or [""])[-1]) for step in steps]
+    return all(any(result in top for top in tops) for result in results)  # `tops` goes on where it was left
+
+
+def by_steps(decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number) -> list[dict]:
+    """A row for each number of steps: n such problems were answered correctly, for which share of them all results are
+    found in order, and as a control in the thoughts of the next of them (None if there is but one)."""
+    groups: dict[int, list[Decoding]] = {}
+    for decoding in decodings:
+        if decoding.problem.steps and grade(decoding.prediction, decoding.problem):
+            groups.setdefault(len(decoding.problem.steps), []).append(decoding)
+    rows = []
+    for n_steps, group in sorted(groups.items()):
+        own, other = (
+            sum(in_order(one.problem.steps, some.decoded, top_k) for one, some in zip(group, thoughts)) / len(group)
+            for thoughts in (group, group[1:] + group[:1])
+        )
+        rows.append({"steps": n_steps, "n": len(group), "found": own, "found in another's": other if len(group) > 1 else None})
+    return rows
