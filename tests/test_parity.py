@@ -25,7 +25,7 @@ from latent_cot.softcot import load_projection
 from latent_cot.thoughts import read, think
 from latent_cot.tokens import Markers
 
-LLAMA_LOSS = 1e-6
+FLOAT32 = 2**-23  # transformers' Llama computes its loss in float32, whatever the weights are; the gradients are not so coarse
 
 
 def pytest_generate_tests(metafunc):
@@ -192,7 +192,7 @@ def test_softcot_loss_gradients_and_logits(softcot_case, more, tmp_path):
         sequences.append(Sequence(str(n), tuple(base[:start]), language=tuple(base[end:]), **prompt))
     batch = collate(sequences, Markers(pad=0, eos=2, bot=None, eot=None))
     loss = supervise_language(reasoner, batch)["ce"]
-    assert loss.item() == pytest.approx(facts["loss"], rel=LLAMA_LOSS)
+    assert loss.item() == pytest.approx(facts["loss"], rel=FLOAT32)
     loss.backward()
     check_gradients(reasoner, facts["gradient_norms"], lambda name: name.replace("writer.", "projection."))
     question, _ = read(lm, reasoner.embed(batch.question), batch.question_mask)
