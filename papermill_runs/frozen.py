@@ -18,6 +18,7 @@ QUESTIONS = (  # two rows, what their difference asks, and the answers if it is 
     ("softcot", "cot_unk", "Better than as many empty positions?", "yes", "no, worse"),
     ("softcot", "swapped", "Do the thoughts say something about their own problem?", "yes", "another problem's do better"),
     ("softcot", "softcot_random", "Does it matter what the assistant has learned?", "yes", "a random one does better"),
+    ("softcot", "prompt", "Better than one learned embedding in their place (prompt tuning)?", "yes", "no, worse"),
     ("softcot", "lora", "Better than LoRA fine-tuning on the same problems?", "yes", "no, worse"),
 )
 

@@ -21,7 +21,7 @@ FROZEN = {  # rows of SoftCoT's tables: the base model is frozen but for LoRA
     "zero_shot": "Zero-shot CoT", "cot_unk": "CoT-Unk: raw placeholders", "assist_cot": "Assist-CoT: a hint in words",
     "softcot": "SoftCoT", "swapped": "– thoughts swapped between problems", "mean": "– all thoughts the mean",
     "softcot_base": "– assistant = base", "softcot_smaller": "– assistant smaller", "softcot_random": "– assistant random",
-    "lora": "LoRA fine-tuning", "coconut_lora": "Coconut (LoRA)",
+    "prompt": "Prompt tuning, no assistant", "lora": "LoRA fine-tuning", "coconut_lora": "Coconut (LoRA)",
 }  # fmt: skip
 FROZEN_BENCHMARKS = {  # task: what the paper calls it
     "arithmetic": "GSM8K", "gsm8k": "GSM8K", "gsm8k-aug": "GSM8K", "asdiv": "ASDiv-Aug", "asdiv-aug": "ASDiv-Aug",
