@@ -27,6 +27,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
     "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
 }
+FROZEN_NOTEBOOK = "05_softcot_projector"
 PAPER, MISSING, NONE, BEGIN, END = "paper, GPT-2 %", "missing", "·", "<!-- results:begin -->", "<!-- results:end -->"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
@@ -101,9 +102,12 @@ def read_records(folder: str | Path) -> pd.DataFrame:
 
 
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
-    """A main table for each tier and section that `runs` or records name, frontier tables, and what is not averaged."""
-    trusted, apart = records[records.trusted], records[~records.trusted]
-    keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra]
+    """A main table for each tier and section that `runs` or records name, frontier tables, and what is not averaged.
+
+    Lesson 05 has tables of its own (`frozen.frozen_sections`): each of its records holds all rows of one.
+    """
+    trusted, apart = records[records.trusted & (records.notebook != FROZEN_NOTEBOOK)], records[~records.trusted]
+    keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook != FROZEN_NOTEBOOK]
     keys = dict.fromkeys([*keys, *trusted[["tier", "section", "method"]].itertuples(index=False, name=None)])
     order, result = [*METHODS, *(key[2] for key in keys)], []
     tiers = [key[0] for key in keys]
@@ -191,9 +195,9 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
     lines, notes = [], []
     for method, rows in scores.items():
         n, of = len(rows), every.seed.nunique()
-        line = {"method": METHODS.get(method, method), "accuracy %": _cell(rows, "metrics.accuracy", 100.0, ".1f")}
+        line = {"method": METHODS.get(method, method), "accuracy %": cell(rows, "metrics.accuracy", 100.0, ".1f")}
         line |= {PAPER: str(papers[method] or NONE), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
-        lines.append(line | {column: _cell(rows, *where) for column, where in COLUMNS.items()})
+        lines.append(line | {column: cell(rows, *where) for column, where in COLUMNS.items()})
     for method, baseline, least in AIMS.get(name, ()):
         unit, verdict = "points" if baseline else "%", "not known, a run is missing"
         if {method, baseline or method} <= set(means):
@@ -213,7 +217,7 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
                      f"{trained} training problems, in the paper {TRAIN_PROBLEMS[benchmark]:,}.")  # fmt: skip
     sources = dict.fromkeys(value.source for value in papers.values() if value)
     notes += [f"The papers' numbers are for {benchmark}: {'; '.join(sources)}."] if sources else []
-    return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, _provenance(tier, every)])
+    return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, provenance(tier, every)])
 
 
 def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -221,7 +225,7 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
     lines = []
     for (method, steps), part in rows.groupby(["method", "steps"], sort=False):
         line = {"method": METHODS.get(method, method), "steps": str(steps), "right answers": f"{part.n.mean():,.0f}"}
-        line |= {column: _cell(part, key, 100.0, ".1f") for key, column in FOUND.items()}
+        line |= {column: cell(part, key, 100.0, ".1f") for key, column in FOUND.items()}
         benchmark = f"results of {steps} step{'s' * (steps > 1)}" if name.startswith(("arithmetic", "gsm8k")) else None
         paper = paper_value(method, benchmark)
         lines.append(line | {PAPER: str(paper or NONE), "seeds": str(part.seed.nunique())})
@@ -236,7 +240,7 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
     lines, notes = [], [CLAIM]
     for (method, k), part in rows.groupby(["method", "thoughts"], sort=False):
         line = {"method": METHODS.get(method, method), "thoughts": str(k)}
-        line |= {"right answer %": _cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
+        line |= {"right answer %": cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
         lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in OUTCOMES})
     for method in means.index.unique("method"):
         here = means.loc[method]
@@ -251,14 +255,16 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
     return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
 
 
-def _cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:
+def cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:
+    """Mean over records, with the standard deviation of a percentage; "missing" without records, "·" without values."""
     values = factor * rows.get(column, pd.Series(dtype=float)).dropna().astype(float)
     if values.empty:
         return MISSING if rows.empty else NONE
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
 
 
-def _provenance(tier: str, rows: pd.DataFrame) -> str:
+def provenance(tier: str, rows: pd.DataFrame) -> str:
+    """Where, when, from which commits and on how many test problems records were made."""
     if rows.empty:
         return f"Tier {tier}: nothing recorded."
     where = rows[["device.name", "device.cores", "device.gpus"]].drop_duplicates().itertuples(index=False, name=None)

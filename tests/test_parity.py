@@ -4,28 +4,40 @@
 """
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from latent_cot.codi import CodiOptions, supervise_codi
 from latent_cot.generation import answer_batch
 from latent_cot.methods import supervise_language
-from latent_cot.models import Reasoner, ReasonerSpec, add_lora, load_official
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora, load_lm, load_official
 from latent_cot.sequences import Sequence, collate
+from latent_cot.softcot import load_projection
+from latent_cot.thoughts import read, think
+from latent_cot.tokens import Markers
+
+FLOAT32 = 2**-23  # transformers' Llama computes its loss in float32, whatever the weights are; the gradients are not so coarse
 
 
 def pytest_generate_tests(metafunc):
     folder = Path(metafunc.config.getoption("--golden"))
-    for kind in ("coconut", "codi"):
+    cases = {kind: sorted(folder.glob(f"{kind}_*.json")) for kind in ("coconut", "codi", "softcot")}
+    if not any(cases.values()):
+        raise pytest.UsageError(f"{folder} has no golden case: no {'_*.json, '.join(cases)}_*.json")
+    for kind in cases:
         if f"{kind}_case" in metafunc.fixturenames:
-            cases = sorted(folder.glob(f"{kind}_*.json"))
-            assert cases, f"no {kind}_*.json in {folder}"
-            metafunc.parametrize(f"{kind}_case", cases, ids=lambda path: path.stem)
+            absent = pytest.param(None, marks=pytest.mark.skip(f"no {kind}_*.json in {folder}"), id=f"no-{kind}")
+            found = [pytest.param(path, id=path.stem) for path in cases[kind]]
+            metafunc.parametrize(f"{kind}_case", found or [absent])
 
 
 @dataclass
@@ -152,3 +164,49 @@ def test_codi_losses_and_gradients(codi_case, attend_to_padding):
         case.facts["gradient_norms"],
         lambda name: next(new + name.removeprefix(old) for old, new in official.items() if name.startswith(old)),
     )
+
+
+def golden_lm(config: dict, weights: dict[str, torch.Tensor], prefix: str) -> torch.nn.Module:
+    lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float64)
+    load_lm(lm, {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)})
+    return lm
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_softcot_loss_gradients_and_logits(softcot_case, more, tmp_path):
+    """Also when the assistant has `more` states at hand than become thoughts."""
+    facts, weights = json.loads(softcot_case.read_text()), load_file(softcot_case.with_suffix(".safetensors"))
+    assistant = golden_lm(facts["assistant_config"], weights, "assistant_model.")
+    lm = golden_lm(facts["base_config"], weights, "base_model.")
+    spec = ReasonerSpec(writer="assistant", d_assistant=assistant.config.hidden_size)
+    reasoner = Reasoner(lm, PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({}))), spec).double()
+    torch.save({n: w for n, w in weights.items() if n.startswith("projection.")}, tmp_path / "projection.bin")
+    load_projection(reasoner, tmp_path / "projection.bin")
+    sequences = []
+    for n, (start, end, first, last) in enumerate(facts["thought_index"]):
+        ids = torch.tensor(facts["assistant_input_ids"][n])[None, : last + more]
+        _, levels = read(assistant, assistant.get_input_embeddings()(ids), torch.ones_like(ids, dtype=torch.bool))
+        base, learned = facts["base_input_ids"][n], [label != -100 for label in facts["labels"][n]]
+        states = levels[-1][:, first:].detach()
+        prompt = {"n_thoughts": end - start, "n_unsupervised": learned.index(True) - end, "states": states}
+        sequences.append(Sequence(str(n), tuple(base[:start]), language=tuple(base[end:]), **prompt))
+    batch = collate(sequences, Markers(pad=0, eos=2, bot=None, eot=None))
+    loss = supervise_language(reasoner, batch)["ce"]
+    assert loss.item() == pytest.approx(facts["loss"], rel=FLOAT32)
+    loss.backward()
+    check_gradients(reasoner, facts["gradient_norms"], lambda name: name.replace("writer.", "projection."))
+    question, _ = read(lm, reasoner.embed(batch.question), batch.question_mask)
+    context, *_ = think(lm, question, batch.n_thoughts, reasoner.writer_of(batch))
+    context, _ = read(lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
+    torch.testing.assert_close(reasoner.head(context.hidden), torch.tensor(facts["last_logits"]).double(), rtol=1e-6, atol=1e-9)
+
+
+def test_a_folder_may_have_some_kinds_of_cases_but_not_none(tmp_path):
+    """Kinds that are absent are skipped, with the reason; an empty folder is an error."""
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-rs", "-k", "loss", "--golden", tmp_path]
+    empty = subprocess.run(command, capture_output=True, text=True)
+    assert empty.returncode and f"{tmp_path} has no golden case" in empty.stdout + empty.stderr
+    for path in (Path(__file__).parent / "golden").glob("softcot_*"):
+        shutil.copy(path, tmp_path)
+    some = subprocess.run(command, capture_output=True, text=True)
+    assert some.returncode == 0 and "2 passed, 3 skipped" in some.stdout and "no codi_*.json in" in some.stdout

@@ -31,23 +31,24 @@ class Stage:
 def sequence(
     problem: Encoded, markers: Markers, n_thoughts: int, remaining: tuple[tuple[int, ...], ...], marked: bool = True
 ) -> Sequence:
-    """question [<bot>] | n thoughts | [<eot>] remaining steps, answer. The marker `<eot>` is read, never learned."""
+    """question [<bot>] | n thoughts | [<eot>] remaining steps, answer. `<eot>` and the chat's tail are read, never learned."""
     bot = (markers.bot,) if marked and markers.bot is not None else ()
     eot = (markers.eot,) if marked and markers.eot is not None else ()
-    steps = (*eot, *chain.from_iterable(remaining))
+    steps = (*eot, *problem.tail, *chain.from_iterable(remaining))
     return Sequence(
         id=problem.id,
         question=problem.question + bot,
         n_thoughts=n_thoughts,
         language=steps + problem.answer,
-        n_unsupervised=len(eot),
+        n_unsupervised=len(eot) + len(problem.tail),
         door=len(steps) + problem.door,
+        states=problem.states,
     )
 
 
-def all_steps() -> Arrange:
-    """CoT-SFT: no thoughts, every step in language."""
-    return lambda problem, markers, rng: sequence(problem, markers, 0, problem.steps, marked=False)
+def all_steps(n_thoughts: int = 0) -> Arrange:
+    """CoT-SFT (no thoughts) and SoftCoT: every step in language."""
+    return lambda problem, markers, rng: sequence(problem, markers, n_thoughts, problem.steps, marked=False)
 
 
 def no_steps(n_thoughts: int = 0) -> Arrange:

@@ -2,6 +2,8 @@
 
 import statistics
 import time
+from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import partial
@@ -60,22 +62,39 @@ def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = T
     """What a model is given to answer: question [<bot>] | n thoughts | [<eot>]; `at_once` adds the answer's prompt."""
     bot = (markers.bot,) if marked and markers.bot is not None else ()
     eot = (markers.eot,) if marked and markers.eot is not None else ()
-    return Sequence(problem.id, problem.question + bot, n_thoughts, eot + problem.answer[: problem.door + 1] * at_once)
+    language = eot + problem.tail + problem.answer[: problem.door + 1] * at_once
+    return Sequence(problem.id, problem.question + bot, n_thoughts, language, states=problem.states)
 
 
 def evaluate(
     reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, marked: bool, *, layout: Layout = Layout(),
     max_new_tokens: int, batch_size: int = 128, control: Control = "thoughts", sampling: Sampling = Sampling(),
+    encoder: Callable[..., list[Encoded]] = encode, reasons_aloud: bool = False,
 ) -> Evaluation:  # fmt: skip
-    """Answer and grade problems. `n_thoughts` and `marked` are the method's (`Method.n_thoughts`, …)."""
+    """Answer and grade problems. `n_thoughts` and `marked` are the method's (`Method.n_thoughts`, …).
+
+    `encoder` is `encode` or, for SoftCoT, an assistant's; `reasons_aloud` for a model whose language after the thoughts
+    is its reasoning: it goes on to reason when they are removed.
+    """
     removed = control == "removed"
-    encoded = encode(problems, reasoner.tokenizer, layout)
-    prompts = [prompt(problem, reasoner.markers, 0 if removed else n_thoughts, marked, removed) for problem in encoded]
+    encoded = encoder(problems, reasoner.tokenizer, layout)
+    n, at_once = 0 if removed else n_thoughts, removed and not reasons_aloud
+    prompts = [prompt(problem, reasoner.markers, n, marked, at_once) for problem in encoded]
     started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
     seconds = time.perf_counter() - started
     correct = tuple(bool(task.grade(a.text, p)) for a, p in zip(answers, problems))
     return Evaluation(tuple(problems), tuple(answers), correct, seconds)
+
+
+def majority(task: Task, evaluations: Seq[Evaluation]) -> tuple[bool, ...]:
+    """Self-consistency: is what most evaluations answer right, problem by problem? The first of equals wins."""
+    verdicts = []
+    for answers, correct in zip(zip(*(e.answers for e in evaluations)), zip(*(e.correct for e in evaluations))):
+        said = [task.grade.read(answer.text) for answer in answers]
+        votes = Counter(word for word in said if word is not None)
+        verdicts.append(bool(votes) and correct[said.index(votes.most_common(1)[0][0])])
+    return tuple(verdicts)
 
 
 def measure(

@@ -39,7 +39,7 @@ def supervise_language(reasoner: Reasoner, batch: Batch) -> Losses:
         return torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
 
     stop = watch if reasoner.stop_head is not None else None
-    context, _, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop)
+    context, _, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer_of(batch), stop)
     predicting, _ = read_language(reasoner, context, batch.language)
     losses = {"ce": language_loss(predicting, reasoner.head, batch.language)}
     if reasoner.stop_head is not None:

@@ -18,10 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from latent_cot.thoughts import HiddenState, Pause, Projection, body
+from latent_cot.sequences import Batch
+from latent_cot.thoughts import Given, HiddenState, Pause, Projection, Writer, body
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 
-WriterName = Literal["nobody", "pause", "hidden", "projection"]
+WriterName = Literal["nobody", "pause", "hidden", "projection", "assistant"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ReasonerSpec:
     lora_alpha: int = 32
     lora_dropout: float = 0.1
     learned_stop: bool = False  # a classifier on the hidden state ends the thoughts
+    d_assistant: int = 0  # writer "assistant": width of the assistant's states; the LM is frozen, its projection learns
 
 
 class Reasoner(nn.Module):
@@ -58,7 +60,10 @@ class Reasoner(nn.Module):
             "hidden": HiddenState,
             "pause": lambda: Pause(d_model),
             "projection": lambda: Projection(d_model, spec.projection_width, spec.projection_norm, spec.projection_dropout),
+            "assistant": lambda: nn.Linear(spec.d_assistant, d_model),
         }[spec.writer]()
+        if spec.writer == "assistant":
+            lm.requires_grad_(False)
         self.stop_head = nn.Linear(d_model, 1) if spec.learned_stop else None
 
     @property
@@ -75,6 +80,10 @@ class Reasoner(nn.Module):
 
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
+
+    def writer_of(self, batch: Batch) -> Writer:
+        """Who writes this batch's thoughts: the writer, or (SoftCoT) what it makes of each problem's first set of states."""
+        return self.writer if batch.states is None else Given(self.writer(batch.states[:, 0]))
 
     def stop(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
         """Does the classifier end the thoughts here?"""
@@ -239,13 +248,15 @@ def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
         raise ValueError(f"checkpoint does not fit: missing {missing}, unexpected {result.unexpected_keys}")
 
 
-def load_official(reasoner: Reasoner, path: Path) -> None:
-    """Load weights of the official Coconut (`base_causallm.*`) or CODI (`codi.*`, `prj.*`) code, from safetensors.
-
-    Released `.bin` files are read with `weights_only=True`: nothing is unpickled but tensors.
-    """
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a safetensors file, or of a released `.bin`, of which nothing but tensors is unpickled."""
     safe = Path(path).suffix == ".safetensors"
-    weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_official(reasoner: Reasoner, path: Path) -> None:
+    """Load weights of the official Coconut (`base_causallm.*`) or CODI (`codi.*`, `prj.*`) code."""
+    weights = read_weights(path)
     prefixes = ("base_causallm.", "codi.")
     lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
     writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}

@@ -8,10 +8,10 @@ Shape letters: batch = problems, q = longest question, l = longest language.
 
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +28,8 @@ class Layout:
     answer_prompt: str = "The answer is:"
     question_end: str = "\n"
     step_end: str = "\n"
+    question_start: str = ""  # what a chat template and an instruction put before the question
+    tail: str = ""  # what a chat template puts after the thoughts, before the language; not in CODI's sequences
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Encoded:
     steps: tuple[tuple[int, ...], ...]
     answer: tuple[int, ...]  # answer prompt, answer, end of sequence
     door: int  # index in `answer` of the token whose state predicts the answer's first character
+    tail: tuple[int, ...] = ()  # read after the thoughts, never learned
+    states: Tensor | None = field(default=None, repr=False)  # SoftCoT: sets × thoughts × d of the assistant
 
     @property
     def n_tokens(self) -> int:
         """With all its steps in language."""
-        return len(self.question) + sum(map(len, self.steps)) + len(self.answer)
+        return len(self.question) + len(self.tail) + sum(map(len, self.steps)) + len(self.answer)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,11 @@ class Sequence:
     question: tuple[int, ...]
     n_thoughts: int
     language: tuple[int, ...]
-    n_unsupervised: int = 0  # leading language tokens that are read but not learned (the end-of-thought marker)
+    n_unsupervised: int = 0  # leading language tokens that are read but not learned (the end-of-thought marker, the tail)
     door: int = 0  # index in `language`
     teacher: tuple[int, ...] = ()  # CODI: the explicit language that the same model learns from the same question
     teacher_door: int = 0
+    states: Tensor | None = field(default=None, repr=False)  # SoftCoT: what the thoughts are made of
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Batch:
     language: Language
     teacher: Language | None
     n_problems: int  # in the global batch
+    states: Float[Tensor, "batch sets thoughts d_assistant"] | None = None
 
     def rows(self, rows: slice) -> "Batch":
         """A micro-batch, or one process's share; the global counts stay."""
@@ -115,7 +121,8 @@ def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: L
     def tokenize(texts: list[str]) -> list[tuple[int, ...]]:
         return [tuple(e.ids) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
-    questions = tokenize([p.question + layout.question_end for p in problems])
+    questions = tokenize([layout.question_start + p.question + layout.question_end for p in problems])
+    (tail,) = tokenize([layout.tail])
     steps = iter(tokenize([step + layout.step_end for p in problems for step in p.steps]))
     texts = [f"{layout.answer_prompt} {p.answer}" for p in problems]
     answers = backend.encode_batch(texts, add_special_tokens=False)
@@ -130,16 +137,17 @@ def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: L
                 steps=tuple(next(steps) for _ in problem.steps),
                 answer=(*answers[i].ids, tokenizer.eos_token_id),
                 door=holds_answer - 1,
+                tail=tail,
             )
         )
     return encoded
 
 
-def check_length(sequence: Sequence, context_length: int, new_tokens: int = 0) -> None:
+def check_length(sequence: Sequence, context_length: int, new_tokens: int = 0, who: str = "the model") -> None:
     """Raise ContextTooLong, with the problem's id and length, if a sequence cannot fit."""
     length = len(sequence.question) + sequence.n_thoughts + max(len(sequence.language), len(sequence.teacher)) + new_tokens
     if length > context_length:
-        raise ContextTooLong(f"problem {sequence.id!r} needs {length} positions, the model has {context_length}")
+        raise ContextTooLong(f"problem {sequence.id!r} needs {length} positions, {who} has {context_length}")
 
 
 def _pad(rows: Seq[Seq[int]], pad: int, left: bool = False) -> tuple[Tensor, Tensor]:
@@ -175,6 +183,7 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
         language=_language([s.language for s in sequences], unsupervised, [s.door for s in sequences], markers.pad),
         teacher=teacher,
         n_problems=len(sequences),
+        states=None if sequences[0].states is None else torch.stack([s.states for s in sequences]),
     )
 
 

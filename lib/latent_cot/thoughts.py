@@ -93,6 +93,10 @@ def think(
     Returns the context after the thoughts, the thoughts, and which of them each problem really had (problems with
     fewer thoughts idle in masked columns). `stop` may end a problem's thinking early, after at least one thought.
     """
+    if isinstance(write, Given) and stop is None and len(n_thoughts) and (n := int(n_thoughts.max())):
+        given = write.thoughts[:, :n].to(context.hidden.dtype)  # nothing to wait for: all are read at once
+        real = torch.arange(n, device=n_thoughts.device) < n_thoughts[:, None]
+        return read(lm, given, real, context)[0], given, real
     thoughts, real = [], []
     for i in range(int(n_thoughts.max())):
         thinking = n_thoughts > i
@@ -155,7 +159,7 @@ class Projection(nn.Sequential):
 
 
 class Given(nn.Module):
-    """Thoughts decided beforehand: another problem's, a mean, an edited copy. What interventions write with."""
+    """Thoughts decided beforehand: an assistant's, another problem's, a mean. `think` reads them as one block."""
 
     def __init__(self, thoughts: Float[Tensor, "batch thoughts d"]):
         super().__init__()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from latent_cot.tasks import problem as grading
 from latent_cot.tasks.files import read_records
-from latent_cot.tasks.problem import DataError, Parts, Problem, Task, grade_number
+from latent_cot.tasks.problem import DataError, Grader, Parts, Problem, Task, grade_number
 
 DATA_VARIABLE = "LATENT_COT_DATA"
 REVISIONS: dict[str, str] = {}  # of the hub's data sets; "main" moves, a commit hash here freezes what is read
@@ -65,7 +65,7 @@ class Benchmark:
 
     files: str
     hub: str = ""
-    grade: Callable[[str, Problem], bool] = grade_number
+    grade: Grader = grade_number
     prepare: Callable[[dict], dict] = dict
     form: str = ""  # of the files, where their names' ending does not say it
     must_have_steps: bool = False

@@ -27,6 +27,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Grader:
+    """A text is right if it says what the problem's answer says, numbers to within `TOLERANCE`."""
+
+    read: Callable[[str], str | float | None]  # what a text answers; None: nothing
+    kind: str  # of answer, as an instruction asks for it
+
+    def __call__(self, text: str, problem: Problem) -> bool:
+        found, wanted = self.read(text), self.read(problem.answer)
+        if found is None or wanted is None:
+            return False
+        return abs(found - wanted) <= TOLERANCE if isinstance(wanted, float) else found == wanted
+
+
+@dataclass(frozen=True)
 class Task:
     """Named splits of problems; `grade` takes the text a model wrote after its thoughts, and the problem.
 
@@ -35,7 +49,7 @@ class Task:
 
     name: str
     splits: dict[str, tuple[Problem, ...]]
-    grade: Callable[[str, Problem], bool]
+    grade: Grader
     words: tuple[str, ...] | None = None
     report: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -51,7 +65,7 @@ class Recipe(NamedTuple):
 
     sample: Callable[[random.Random], tuple[str, Any]]
     write: Callable[[Any, random.Random], Parts]
-    grade: Callable[[str, Problem], bool]
+    grade: Grader
     words: tuple[str, ...]
     rename: Callable[[Any, random.Random], tuple[str, Any]] | None = None
 
@@ -101,25 +115,20 @@ def last_number(text: str) -> float | None:
     return None
 
 
-def grade_number(text: str, problem: Problem) -> bool:
-    """The last number of the text equals the problem's, to within `TOLERANCE`."""
-    numbers = last_number(text), last_number(problem.answer)
-    return None not in numbers and abs(numbers[0] - numbers[1]) <= TOLERANCE
+def statement(text: str) -> str:
+    """The statement behind the marker (if any), up to white space and the final period."""
+    return " ".join(MARKER.split(text)[-1].split()).removesuffix(".").rstrip()
 
 
-def grade_statement(text: str, problem: Problem) -> bool:
-    """The statement behind the marker (if any) is the problem's, up to white space and the final period."""
-    found, wanted = (" ".join(part.split()).removesuffix(".") for part in (MARKER.split(text)[-1], problem.answer))
-    return found.rstrip() == wanted.rstrip()
-
-
-def _grade_choice(pattern: str, text: str, problem: Problem) -> bool:
-    """Grade one of a few words: the first one behind the marker, or the last one of a text without a marker."""
+def choice(pattern: str, text: str) -> str | None:
+    """One of a few words: the first one behind the marker, or the last one of a text without a marker."""
     *before, tail = MARKER.split(text)
     found = re.findall(rf"\b(?:{pattern})\b", tail)
-    return bool(found) and found[0 if before else -1].lower() == problem.answer.lower()
+    return found[0 if before else -1].lower() if found else None
 
 
-grade_true_false = partial(_grade_choice, "(?i:true|false)")
-grade_yes_no = partial(_grade_choice, "(?i:yes|no)")
-grade_letter = partial(_grade_choice, "[A-H]")  # capitals only: "a" is mostly an article
+grade_number = Grader(last_number, "the number")
+grade_statement = Grader(statement, "the statement")
+grade_true_false = Grader(partial(choice, "(?i:true|false)"), "True or False")
+grade_yes_no = Grader(partial(choice, "(?i:yes|no)"), "yes or no")
+grade_letter = Grader(partial(choice, "[A-H]"), "the letter of the right choice")  # capitals only: "a" is mostly an article

@@ -1,0 +1,178 @@
+"""SoftCoT: a frozen assistant writes the thoughts of a frozen model (Xu et al., 2502.12134, section 3).
+
+    s_1 … s_n = last-layer states of the assistant at n placeholders behind instruction and question
+    z_i = W s_i + b                                          the only trained weights: one `nn.Linear`
+    base model:  question | z_1 … z_n | rest of the chat template, steps, answer
+    L = cross-entropy on steps and answer                    `methods.supervise_language`
+
+The writing has no recurrence, so the thoughts are one block. A frozen assistant says the same in every epoch: its states
+are computed once a problem. It reads from left to right, so the states at 4 placeholders are the first 4 of those at 32,
+and training with more thoughts than are used later (32 and 4 in the paper) needs nothing special.
+SoftCoT++ gives the assistant several kinds of placeholders, for several thoughts to vote over, and pushes their
+projections apart. Where the official code differs: it runs the assistant again in every epoch, one problem at a time.
+"""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from latent_cot.curriculum import Stage, all_steps
+from latent_cot.evaluation import prompt
+from latent_cot.generation import answer
+from latent_cot.methods import Losses, Method, supervise_language
+from latent_cot.models import Reasoner, read_weights, save_tensors
+from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
+from latent_cot.tasks import Problem, Task
+from latent_cot.thoughts import body, read
+
+HINT = "Give one short hint that helps to solve this problem. Do not solve it."
+
+
+def instruction(task: Task) -> str:
+    """What a chat model is told before a task's question, so that it reasons and its answer can be graded."""
+    return f'Solve this problem step by step. Then write "The answer is: " and {task.grade.kind}.'
+
+
+def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders: str = "") -> Layout:
+    """The tokenizer's chat template, cut where the question and where the thoughts go.
+
+    Without a template (a plain LM) the prompt is instruction, question, new line. `placeholders` stand behind the
+    question, in the place of thoughts (CoT-Unk).
+    """
+    before = f"{instruct}\n\n" if instruct else ""
+    if tokenizer.chat_template is None:
+        return Layout(question_start=before, question_end=f"\n{placeholders}")
+    hole = "<question>"  # templates trim what they are given, so the hole comes last
+    messages = [{"role": "user", "content": before + hole}]
+    start, tail = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True).split(hole)
+    return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
+
+
+def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
+    """A smaller assistant out of a large one: its embeddings, first layers and last norm. Changes `reasoner`."""
+    lm = body(reasoner.lm)
+    blocks = "layers" if hasattr(lm, "layers") else "h"  # Llama's name, GPT-2's name
+    setattr(lm, blocks, getattr(lm, blocks)[:n_layers])
+    lm.config.num_hidden_layers = n_layers
+    return reasoner
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A frozen LM, with a tokenizer and a prompt of its own, that leaves `n_thoughts` states a problem."""
+
+    reasoner: Reasoner
+    layout: Layout
+    n_thoughts: int  # the most that are needed, in training or later
+    placeholders: tuple[str, ...] = ()  # SoftCoT++: one token for each kind of start; (): <unk>, or padding
+    batch_size: int = 32
+    states: dict[str, Tensor] = field(default_factory=dict, repr=False)  # by question: kinds × thoughts × d
+
+    @property
+    def width(self) -> int:
+        return body(self.reasoner.lm).config.hidden_size
+
+    def encode(
+        self, problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout(), kind: int = 0
+    ) -> list[Encoded]:
+        """`sequences.encode` for the base model, with the assistant's states; those of start `kind` come first.
+
+        Raises ContextTooLong for a question that does not fit the assistant.
+        """
+        new = {p.question: p for p in problems if p.question not in self.states}
+        self._read([*new.values()])
+        encoded = encode(problems, tokenizer, layout)
+        return [replace(e, states=self.states[p.question].roll(-kind, 0)) for e, p in zip(encoded, problems)]
+
+    @torch.no_grad()
+    def _read(self, problems: list[Problem]) -> None:
+        """Fill `states`, batched by length."""
+        lm, markers, tokenizer = self.reasoner.lm.eval(), self.reasoner.markers, self.reasoner.tokenizer
+        default = tokenizer.unk_token or tokenizer.pad_token
+        starts = tokenizer.convert_tokens_to_ids([*(self.placeholders or (default,))])
+        prompts = [Sequence(e.id, e.question, self.n_thoughts, ()) for e in encode(problems, tokenizer, self.layout)]
+        for sequence in prompts:
+            check_length(sequence, self.reasoner.context_length, who="the assistant")
+        order = sorted(range(len(problems)), key=lambda i: len(prompts[i].question))
+        for rows in (order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)):
+            batch = collate([prompts[i] for i in rows], markers).to(next(lm.parameters()).device)
+            context, _ = read(lm, self.reasoner.embed(batch.question), batch.question_mask)
+            kinds = []
+            for start in starts:  # they all go on from the same question
+                held = torch.full((len(rows), self.n_thoughts), start, device=batch.question.device)
+                kinds.append(read(lm, self.reasoner.embed(held), torch.ones_like(held, dtype=torch.bool), context)[1][-1])
+            found = torch.stack(kinds, 1).to("cpu", next(lm.parameters()).dtype)
+            self.states.update({problems[i].question: states for i, states in zip(rows, found)})
+
+    def hint(
+        self, problems: Seq[Problem], layout: Layout, max_new_tokens: int, wording: str = "{question}\nHint: {hint}"
+    ) -> list[Problem]:
+        """Assist-CoT: the problems, each with what the assistant, asked in `layout`, says to it in its question."""
+        encoded = encode(problems, self.reasoner.tokenizer, layout)
+        said = answer(self.reasoner, [prompt(e, self.reasoner.markers, 0, marked=False) for e in encoded], max_new_tokens)
+        return [
+            replace(p, question=wording.format(question=p.question, hint=a.text.strip())) for p, a in zip(problems, said)
+        ]
+
+
+def contrastive_loss(
+    thoughts: Float[Tensor, "batch sets thoughts d"], n_problems: int, temperature: float = 0.1
+) -> Float[Tensor, ""]:
+    """SoftCoT++: a problem's thoughts of different starts are pushed apart (its own start is each one's only match).
+
+    L = - 1/B sum_problems 1/K sum_k log [ exp(cos(z_k, z_k)/τ) / sum_j exp(cos(z_k, z_j)/τ) ]
+    """
+    unit = F.normalize(thoughts.flatten(2), dim=-1)
+    alike = unit @ unit.transpose(1, 2) / temperature
+    own = torch.arange(alike.shape[1], device=alike.device).expand(alike.shape[:2])
+    return F.cross_entropy(alike.transpose(1, 2), own, reduction="sum") / (alike.shape[1] * n_problems)
+
+
+def supervise_softcot(reasoner: Reasoner, batch: Batch, contrast_weight: float) -> Losses:
+    """The language's cross-entropy, and SoftCoT++'s contrast between the starts."""
+    losses = supervise_language(reasoner, batch)
+    if contrast_weight:
+        losses["contrast"] = contrast_weight * contrastive_loss(reasoner.writer(batch.states), batch.n_problems)
+    return losses
+
+
+def softcot(n_thoughts: int, steps: int, lr: float, assistant: str, contrast_weight: float = 0.0) -> Method:
+    """One stage. `assistant` says whose states these are: a run does not go on from another assistant's checkpoint.
+
+    Of several kinds of starts each visit of a problem trains one, in turn at random.
+    """
+    plain = all_steps(n_thoughts)
+
+    def arrange(problem, markers, rng):
+        sequence = plain(problem, markers, rng)
+        return replace(sequence, states=sequence.states.roll(-rng.randrange(len(sequence.states)), 0))
+
+    return Method(
+        name="softcot",
+        writer="assistant",
+        curriculum=(Stage("softcot", steps, arrange, lr, "cosine"),),
+        n_thoughts=n_thoughts,
+        supervise=lambda reasoner, batch: supervise_softcot(reasoner, batch, contrast_weight),
+        thinks_between_markers=False,
+        options=(assistant, contrast_weight),
+    )
+
+
+def save_projection(reasoner: Reasoner, folder: Path) -> None:
+    """All that SoftCoT has learned: the two frozen models are left where they came from."""
+    save_tensors(folder / "projection.safetensors", reasoner.writer.state_dict())
+
+
+def load_projection(reasoner: Reasoner, path: Path) -> None:
+    """Load `projection.safetensors`, or the official `projection.bin`. ValueError if it is for another pair of models."""
+    weights = {name.removeprefix("projection."): w for name, w in read_weights(path).items()}
+    found, wanted = ({n: tuple(w.shape) for n, w in ws.items()} for ws in (weights, reasoner.writer.state_dict()))
+    if found != wanted:
+        raise ValueError(f"{path} projects {found}, this pair of models needs {wanted}")
+    reasoner.writer.load_state_dict(weights)

@@ -1,0 +1,82 @@
+"""SoftCoT's tables: all rows of lesson 05's records, paired over problems with zero-shot CoT, and what they say.
+
+A record of lesson 05 holds a row for each way to ask the frozen model (`papers.FROZEN`): `metrics.rows.<row>`.
+"""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from papermill_runs.grid import Run
+from papermill_runs.papers import FROZEN, FROZEN_BENCHMARKS, paper_value
+from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, interval, place, provenance
+
+MODEL = "Llama-3.1-8B-Instruct"
+QUESTIONS = (  # two rows, what their difference asks, and the answers if it is above, below or around zero
+    ("softcot", "zero_shot", "Is SoftCoT better than asking the frozen model (the paper's claim)?", "yes", "no, it is worse"),
+    ("softcot", "cot_unk", "Better than as many empty positions?", "yes", "no, worse"),
+    ("softcot", "swapped", "Do the thoughts say something about their own problem?", "yes", "another problem's do better"),
+    ("softcot", "softcot_random", "Does it matter what the assistant has learned?", "yes", "a random one does better"),
+    ("softcot", "prompt", "Better than one learned embedding in their place (prompt tuning)?", "yes", "no, worse"),
+    ("softcot", "lora", "Better than LoRA fine-tuning on the same problems?", "yes", "no, worse"),
+)
+
+
+def outcomes(records: pd.DataFrame, row: str) -> pd.DataFrame:
+    """One row of every record, in the columns of a record of its own; records without it are left out."""
+    names = {f"metrics.rows.{row}.{name}": f"metrics.{name}" for name in ("accuracy", "new_tokens", "correct", "vote")}
+    kept = records.reindex(columns=[*names, "data_fingerprint", "seed"]).rename(columns=names)
+    kept = kept.dropna(subset="metrics.accuracy")
+    return kept.explode("metrics.correct") if len(kept) else kept  # several answers a problem: a line each
+
+
+def comparison(records: pd.DataFrame, benchmark: str | None) -> pd.DataFrame:
+    """A line for each row: accuracy, what it adds to zero-shot CoT, the paper's number, tokens."""
+    found = {match[1] for column in records for match in [re.fullmatch(r"metrics\.rows\.(\w+)\.accuracy", column)] if match}
+    zero, lines = outcomes(records, "zero_shot"), []
+    for name in [row for row in FROZEN if row in found or paper_value(row, benchmark, MODEL)]:
+        ours = outcomes(records, name)
+        each = ours.drop_duplicates("seed")
+        added = interval(ours, zero) if len(ours) and len(zero) and name != "zero_shot" else None
+        lines.append({
+            "how the frozen model is asked": FROZEN[name],
+            "accuracy %": cell(each, "metrics.accuracy", 100.0, ".1f"),
+            "added to zero-shot, 95 % interval": "{:+.1f} to {:+.1f}".format(*added) if added else NONE,
+            f"paper, {MODEL} %": str(paper_value(name, benchmark, MODEL) or NONE),
+            "seeds": str(len(each) or MISSING),
+            "majority %": cell(each, "metrics.vote", 100.0, ".1f"),
+            "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def verdicts(records: pd.DataFrame) -> list[str]:
+    """What the records say to each of `QUESTIONS` that they can answer: yes, no, or that noise cannot be excluded."""
+    said = []
+    for first, second, question, above, below in QUESTIONS:
+        ours, other = outcomes(records, first), outcomes(records, second)
+        if len(ours) and len(other) and (found := interval(ours, other)):
+            low, high = found
+            answer = above if low > 0 else below if high < 0 else "inside the noise"
+            points = 100 * float(ours["metrics.accuracy"].mean() - other["metrics.accuracy"].mean())
+            said.append(f"{question} {points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}: {answer}.")
+    return said
+
+
+def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
+    """A table for each tier and task that the grid or a trusted record of lesson 05 names."""
+    here = records[records.trusted & (records.notebook == FROZEN_NOTEBOOK)]
+    keys = [(run.tier, place(run.variant)[0]) for run in runs if run.notebook == FROZEN_NOTEBOOK and not run.extra]
+    keys += here[["tier", "section"]].itertuples(index=False, name=None)
+    sections = []
+    for tier, task in dict.fromkeys(keys):
+        mine, benchmark = here[(here.tier == tier) & (here.section == task)], FROZEN_BENCHMARKS.get(task)
+        claim = [paper_value(row, benchmark, MODEL) for row in ("softcot", "zero_shot")]
+        notes = verdicts(mine)
+        if all(claim):
+            points = claim[0].accuracy - claim[1].accuracy
+            notes.append(f"In the paper SoftCoT adds {points:+.1f} points on {benchmark} ({claim[0].source}).")
+        title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, provenance(tier, mine)]
+        sections.append(Section(tier, "", title, comparison(mine, benchmark), notes))
+    return sections

@@ -1,0 +1,77 @@
+"""SoftCoT's tables: rows of a record beside zero-shot CoT, and verdicts that say no more than the interval allows."""
+
+import json
+
+import pytest
+from test_report import RUNS, write
+
+from papermill_runs.frozen import frozen_sections
+from papermill_runs.grid import Run, grid_path, read_grid
+from papermill_runs.papers import FROZEN, FROZEN_BENCHMARKS
+from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, build_sections, read_records
+
+GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
+WRONG, HALF, RIGHT = "0" * 40, "01" * 20, "1" * 40
+COLUMN = "how the frozen model is asked"
+
+
+def record(folder, seed=0, **rows):
+    """A record of lesson 05; a row is one text of digits, or several (answers under several seeds of sampling)."""
+    path = write(folder, "arithmetic-softcot", seed, HALF)
+    content = json.loads(path.read_text())
+    texts = {name: [digits] if isinstance(digits, str) else digits for name, digits in rows.items()}
+    content["metrics"]["rows"] = {
+        name: {"accuracy": "".join(each).count("1") / len("".join(each)), "new_tokens": 3.0, "correct": each}
+        for name, each in texts.items()
+    }
+    target = path.parents[2] / FROZEN_NOTEBOOK / path.parent.name / "result.json"
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(content | {"notebook": FROZEN_NOTEBOOK}))
+    path.unlink()
+    return target
+
+
+def table(folder, runs=GRID):
+    (section,) = frozen_sections(read_records(folder), runs)
+    return {row.pop(COLUMN): row for row in section.table.to_dict("records")}, " ".join(section.notes)
+
+
+@pytest.mark.parametrize(
+    ("zero", "soft", "answer"),
+    [(WRONG, RIGHT, "yes"), (RIGHT, WRONG, "no, it is worse"), (HALF, "10" * 20, "inside the noise")],
+)
+def test_the_verdict_is_what_the_interval_allows(zero, soft, answer, tmp_path):
+    record(tmp_path, zero_shot=zero, softcot=soft)
+    rows, notes = table(tmp_path)
+    assert f": {answer}." in notes and "SoftCoT adds +1.4 points on GSM8K" in notes
+    assert "Do the thoughts say something" not in notes, "no row, no verdict"
+    assert FROZEN["swapped"] not in rows and rows[FROZEN["cot_unk"]]["accuracy %"] == MISSING
+
+
+def test_rows_stand_beside_the_paper_with_seeds_and_intervals(tmp_path):
+    for seed, soft in enumerate((RIGHT, HALF)):
+        record(tmp_path, seed, zero_shot=WRONG, softcot=soft, swapped=[WRONG, RIGHT])
+    rows, notes = table(tmp_path)
+    soft = rows["SoftCoT"]
+    assert (soft["accuracy %"], soft["seeds"], soft["paper, Llama-3.1-8B-Instruct %"]) == ("75.0 ± 35.4", "2", "81.03 (2)")
+    low, high = (float(text) for text in soft["added to zero-shot, 95 % interval"].split(" to "))
+    assert 50 < low < 75 < high < 100
+    assert rows[FROZEN["swapped"]]["accuracy %"] == "50.0 ± 0.0"
+    assert (rows[FROZEN["lora"]]["accuracy %"], rows[FROZEN["lora"]]["seeds"]) == (MISSING, MISSING)
+    assert "Do the thoughts say something about their own problem? +25.0 points" in notes
+
+
+def test_records_of_lesson_05_have_their_own_table_only(tmp_path):
+    path = record(tmp_path, zero_shot=WRONG, softcot=RIGHT)
+    others = {section.title for section in build_sections(read_records(tmp_path), [*RUNS, *GRID])}
+    assert not any("SoftCoT" in title for title in others)
+    path.write_text(path.read_text().replace('"complete"', '"smoke"'))
+    rows, _ = table(tmp_path)
+    assert {row["accuracy %"] for row in rows.values()} == {MISSING}
+    *_, apart = build_sections(read_records(tmp_path), RUNS)
+    assert apart.title == "Not averaged" and FROZEN_NOTEBOOK in apart.table.id.item()
+
+
+def test_every_grids_rows_have_a_benchmark_beside_them():
+    runs = [run for tier in ("tiny", "small") for run in read_grid(grid_path(tier)) if run.notebook == FROZEN_NOTEBOOK]
+    assert runs and all(run.variant.removesuffix("-softcot") in FROZEN_BENCHMARKS for run in runs)
