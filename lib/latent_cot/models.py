@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 
+from latent_cot.simcot import StepDecoder
 from latent_cot.thoughts import HiddenState, Pause, Projection, body
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 
@@ -44,6 +45,8 @@ class ReasonerSpec:
     lora_alpha: int = 32
     lora_dropout: float = 0.1
     learned_stop: bool = False  # a classifier on the hidden state ends the thoughts
+    iterations: int = 0  # PCCoT: all thoughts at once, so many times over; 0: one after another
+    step_decoder_layers: int = 0  # SIM-CoT: of the decoder that says a thought's step; 0: none
 
 
 class Reasoner(nn.Module):
@@ -60,6 +63,7 @@ class Reasoner(nn.Module):
             "projection": lambda: Projection(d_model, spec.projection_width, spec.projection_norm, spec.projection_dropout),
         }[spec.writer]()
         self.stop_head = nn.Linear(d_model, 1) if spec.learned_stop else None
+        self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
     @property
     def markers(self) -> Markers:
@@ -187,10 +191,10 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
 
 def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
-    targets = ["c_attn", "c_proj", "c_fc"] if lm.config.model_type == "gpt2" else "all-linear"
-    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
-    transposed = lm.config.model_type == "gpt2"  # GPT-2's matrices are Conv1D
-    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, fan_in_fan_out=transposed, task_type="CAUSAL_LM"))
+    gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
+    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout, "fan_in_fan_out": gpt2}
+    targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
+    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -224,9 +228,10 @@ def load_reasoner(folder: Path) -> Reasoner:
 
 
 def warm_start(reasoner: Reasoner, folder: Path) -> None:
-    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone."""
-    weights = load_file(Path(folder) / "model.safetensors")
-    load_lm(reasoner.lm, {name.removeprefix("lm."): w for name, w in weights.items() if name.startswith("lm.")})
+    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone, which LoRA may wrap since."""
+    own = {n.replace(".base_layer.", ".").replace("base_model.model.", ""): n for n in reasoner.lm.state_dict()}
+    lm = {n.removeprefix("lm."): w for n, w in load_file(Path(folder) / "model.safetensors").items() if n.startswith("lm.")}
+    load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
 
 
 def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -234,7 +239,7 @@ def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
     result = lm.load_state_dict(weights, strict=False)
     own = lm.state_dict(keep_vars=True)
     loaded = {id(own[name]) for name in weights if name in own}
-    missing = [name for name in result.missing_keys if id(own[name]) not in loaded]
+    missing = [name for name in result.missing_keys if id(own[name]) not in loaded and ".lora_" not in name]
     if missing or result.unexpected_keys:
         raise ValueError(f"checkpoint does not fit: missing {missing}, unexpected {result.unexpected_keys}")
 

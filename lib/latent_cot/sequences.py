@@ -58,6 +58,7 @@ class Sequence:
     door: int = 0  # index in `language`
     teacher: tuple[int, ...] = ()  # CODI: the explicit language that the same model learns from the same question
     teacher_door: int = 0
+    said: tuple[tuple[int, ...], ...] = ()  # SIM-CoT: by thought, the step that it stands for, if any
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Batch:
     language: Language
     teacher: Language | None
     n_problems: int  # in the global batch
+    said: Int[Tensor, "batch thoughts l_step"]  # labels: the step that a thought stands for
+    n_said: int  # tokens of all those steps, in the global batch
 
     def rows(self, rows: slice) -> "Batch":
         """A micro-batch, or one process's share; the global counts stay."""
@@ -167,6 +170,9 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
     teacher = None
     if any(s.teacher for s in sequences):
         teacher = _language([s.teacher for s in sequences], no_prefix, [s.teacher_door for s in sequences], markers.pad)
+    wide = max(s.n_thoughts for s in sequences)
+    long = max((len(step) for s in sequences for step in s.said), default=0)
+    padded = [[(*t, *[IGNORED] * (long - len(t))) for t in (*s.said, *[()] * (wide - len(s.said)))] for s in sequences]
     return Batch(
         ids=tuple(s.id for s in sequences),
         question=question,
@@ -175,6 +181,8 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
         language=_language([s.language for s in sequences], unsupervised, [s.door for s in sequences], markers.pad),
         teacher=teacher,
         n_problems=len(sequences),
+        said=torch.tensor(padded, dtype=torch.long).reshape(len(sequences), wide, long),
+        n_said=sum(len(step) for s in sequences for step in s.said),
     )
 
 

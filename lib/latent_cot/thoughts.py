@@ -1,7 +1,8 @@
 """The latent loop, and who writes the thoughts.
 
 Every method in this repository answers `question | thoughts | language`. A *thought* is an input position that no
-text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in the repository; it is
+text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one that writes them one
+after another; it is
 batched, cached and differentiable, so training, generation and probing all call it.
 
 Papers: Coconut (arXiv 2412.06769, section 3), CODI (2502.21074, section 3), pause tokens (2310.02226).
@@ -85,6 +86,7 @@ def think(
     n_thoughts: Int[Tensor, " batch"],
     write: Writer,
     stop: Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]] | None = None,
+    iterations: int = 0,
 ) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
     """The latent loop: `n_thoughts` times, the writer turns the last hidden state into the next input.
 
@@ -92,7 +94,12 @@ def think(
 
     Returns the context after the thoughts, the thoughts, and which of them each problem really had (problems with
     fewer thoughts idle in masked columns). `stop` may end a problem's thinking early, after at least one thought.
+    With `iterations` they are written by `think_in_parallel` instead; ValueError if `stop` is to end them one by one.
     """
+    if iterations:
+        if stop is not None:
+            raise ValueError("thoughts that are written all at once cannot be ended one by one")
+        return think_in_parallel(lm, context, n_thoughts, write, iterations)
     thoughts, real = [], []
     for i in range(int(n_thoughts.max())):
         thinking = n_thoughts > i
@@ -106,6 +113,28 @@ def think(
         shape = (len(n_thoughts), 0)
         return context, context.hidden.new_zeros(*shape, context.hidden.shape[1]), context.mask.new_zeros(shape)
     return context, torch.stack(thoughts, 1), torch.stack(real, 1)
+
+
+def think_in_parallel(
+    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], write: Writer, iterations: int
+) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    """PCCoT's Jacobi iterations: all thoughts are written at once, several times over (Wu et al., 2506.18582).
+
+    z_{i+1}^(t+1) = write(h_i^(t)),   h_i^(t) = LM(question, z_1^(t) … z_i^(t)),   h_i^(0) = h_0, the question's state
+
+    An iteration reads all thoughts in one pass. The first i of them are final after i iterations: with as many iterations
+    as thoughts this is `think`, with fewer it costs fewer passes.
+    """
+    width = int(n_thoughts.max())
+    if not width:
+        return think(lm, context, n_thoughts, write)
+    real = torch.arange(width, device=n_thoughts.device) < n_thoughts[:, None]
+    behind = context.hidden[:, None].expand(-1, width, -1)
+    for _ in range(iterations):
+        thoughts = torch.stack([write(behind[:, i], i) for i in range(width)], 1)
+        after, levels = read(lm, thoughts, real, context)
+        behind = torch.cat([context.hidden[:, None], levels[-1][:, :-1]], 1)
+    return after, thoughts, real
 
 
 def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
