@@ -110,7 +110,7 @@ def test_step_supervision_only_adds_its_loss(family, supervise):
     total, n_tokens = 0.0, 0
     for s, answer in zip(company, answer_batch(plain, company, 1), strict=True):
         for thought, step in zip(answer.thoughts, s.said):
-            words = reasoner.embed(torch.tensor(step))
+            (words,) = reasoner.embed(torch.tensor([step]))
             states = reasoner.step_decoder(torch.cat([thought[None], words])[None])[0, :-1]
             total = total + F.cross_entropy(reasoner.head(states), torch.tensor(step), reduction="sum")
             n_tokens += len(step)

@@ -58,8 +58,7 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     else:
         student, levels = read(reasoner.lm, embeds, mask)
         teacher = Context(student.cache, mask & (columns < end), levels[-1][:, end - 1])
-    writer, iterations = reasoner.writer, reasoner.spec.iterations
-    student, thoughts, _ = think(reasoner.lm, student, batch.n_thoughts, writer, iterations=iterations)
+    student, thoughts, _ = think(reasoner.lm, student, batch.n_thoughts, reasoner.writer, None, reasoner.spec.iterations)
 
     predicting, student_levels = read_language(reasoner, student, batch.language)
     losses = {"student": options.student_weight * language_loss(predicting, reasoner.head, batch.language)}
@@ -71,6 +70,7 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     if options.distill_weight:
         if static is not None:
             with torch.no_grad():
+                static.to(mask.device)
                 teacher, _ = read(static.lm, static.embed(batch.question[:, :end]), mask[:, :end])
                 _, teacher_levels = read_language(static, teacher, batch.teacher)
         matched = options.levels or range(len(student_levels))

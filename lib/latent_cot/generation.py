@@ -43,8 +43,7 @@ class Answer:
 def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | None) -> tuple[Context, list[Tensor]]:
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
     stop = reasoner.stop if reasoner.stop_head is not None else None
-    writer, iterations = reasoner.writer, reasoner.spec.iterations
-    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, writer, stop, iterations)
+    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop, reasoner.spec.iterations)
     if intervene is not None and thoughts.shape[1]:
         thoughts = intervene(thoughts)
         context, _, _ = think(reasoner.lm, question, real.sum(1), Given(thoughts))

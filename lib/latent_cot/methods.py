@@ -40,8 +40,7 @@ def supervise_language(reasoner: Reasoner, batch: Batch) -> Losses:
         return torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
 
     stop = watch if reasoner.stop_head is not None else None
-    writer, iterations = reasoner.writer, reasoner.spec.iterations
-    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, writer, stop, iterations)
+    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, stop, reasoner.spec.iterations)
     predicting, _ = read_language(reasoner, context, batch.language)
     losses = {"ce": language_loss(predicting, reasoner.head, batch.language)}
     if reasoner.stop_head is not None:
