@@ -26,6 +26,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
     "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
 }
+ABLATION = "ablation_"
 PAPER, MISSING, NONE, BEGIN, END = "paper, GPT-2 %", "missing", "·", "<!-- results:begin -->", "<!-- results:end -->"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
@@ -100,7 +101,8 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
     """A main table for each tier and section that `runs` or records name, frontier tables, and what is not averaged."""
     trusted, apart = records[records.trusted], records[~records.trusted]
     keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra]
-    keys = dict.fromkeys([*keys, *trusted[["tier", "section", "method"]].itertuples(index=False, name=None)])
+    keys += trusted[["tier", "section", "method"]].itertuples(index=False, name=None)
+    keys = dict.fromkeys(key for key in keys if not key[1].startswith(ABLATION))  # those have their tables in `claims`
     order, result = [*METHODS, *(key[2] for key in keys)], []
     tiers = [key[0] for key in keys]
     for tier, name in sorted(dict.fromkeys(key[:2] for key in keys), key=lambda key: tiers.index(key[0])):
@@ -179,9 +181,9 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
     lines, notes = [], []
     for method, rows in scores.items():
         n, of = len(rows), every.seed.nunique()
-        line = {"method": METHODS.get(method, method), "accuracy %": _cell(rows, "metrics.accuracy", 100.0, ".1f")}
+        line = {"method": METHODS.get(method, method), "accuracy %": cell(rows, "metrics.accuracy", 100.0, ".1f")}
         line |= {PAPER: str(papers[method] or NONE), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
-        lines.append(line | {column: _cell(rows, *where) for column, where in COLUMNS.items()})
+        lines.append(line | {column: cell(rows, *where) for column, where in COLUMNS.items()})
     for method, baseline, least in AIMS.get(name, ()):
         unit, verdict = "points" if baseline else "%", "not known, a run is missing"
         if {method, baseline or method} <= set(means):
@@ -201,17 +203,17 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
                      f"{trained} training problems, in the paper {TRAIN_PROBLEMS[benchmark]:,}.")  # fmt: skip
     sources = dict.fromkeys(value.source for value in papers.values() if value)
     notes += [f"The papers' numbers are for {benchmark}: {'; '.join(sources)}."] if sources else []
-    return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, _provenance(tier, every)])
+    return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, provenance(tier, every)])
 
 
-def _cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:
+def cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:
     values = factor * rows.get(column, pd.Series(dtype=float)).dropna().astype(float)
     if values.empty:
         return MISSING if rows.empty else NONE
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
 
 
-def _provenance(tier: str, rows: pd.DataFrame) -> str:
+def provenance(tier: str, rows: pd.DataFrame) -> str:
     if rows.empty:
         return f"Tier {tier}: nothing recorded."
     where = rows[["device.name", "device.cores", "device.gpus"]].drop_duplicates().itertuples(index=False, name=None)
