@@ -1,9 +1,8 @@
 """The latent loop, and who writes the thoughts.
 
 Every method in this repository answers `question | thoughts | language`. A *thought* is an input position that no
-text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one that writes them one
-after another; it is
-batched, cached and differentiable, so training, generation and probing all call it.
+text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in which each thought
+waits for the one before; it is batched, cached and differentiable, so training, generation and probing all call it.
 
 Papers: Coconut (arXiv 2412.06769, section 3), CODI (2502.21074, section 3), pause tokens (2310.02226).
 Where the official code differs: Coconut re-splits the whole padded batch at every thought and logs logits everywhere;
