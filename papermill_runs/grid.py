@@ -33,7 +33,7 @@ from papermill_runs.results import load_results, run_id
 RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
 GRID_KEYS = {"tier", "threads", "runs"}
-RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra"}
+RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings"}
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def grid_path(tier: str) -> Path:
 def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
     """The runs of a grid file, once for each seed; a run comes after the one it starts from.
 
+    `settings` makes an entry a sweep: by name, parameters that differ, each the run `<variant>-<name>`.
     Raises `ValueError` for an unknown key, a variant named twice, or an `after` that is not above.
     """
     path = Path(path)
@@ -105,21 +106,23 @@ def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
         for entry in grid["runs"]:
             where = f"{path.name}, run {entry.get('variant')!r}"
             _only_keys(entry, RUN_KEYS, where)
-            after, variant = entry.get("after"), str(entry["variant"])
-            if variant in known:
-                raise ValueError(f"{where} is there twice")
+            after, sweep = entry.get("after"), entry.get("settings", {"": {}})
             if after is not None and after not in known:
                 raise ValueError(f"{where}: no run {after!r} above it to start after")
-            known[variant] = Run(
-                tier=grid["tier"],
-                notebook=entry["notebook"],
-                variant=variant,
-                parameters=entry.get("parameters", {}),
-                seed=seed,
-                after=known.get(after),
-                extra=entry.get("extra", False),
-                threads=grid.get("threads", 1),
-            )
+            for name, change in sweep.items():
+                variant = f"{entry['variant']}-{name}" if name else str(entry["variant"])
+                if variant in known:
+                    raise ValueError(f"{path.name}, run {variant!r} is there twice")
+                known[variant] = Run(
+                    tier=grid["tier"],
+                    notebook=entry["notebook"],
+                    variant=variant,
+                    parameters=entry.get("parameters", {}) | change,
+                    seed=seed,
+                    after=known.get(after),
+                    extra=entry.get("extra", False),
+                    threads=grid.get("threads", 1),
+                )
         runs += known.values()
     return runs
 

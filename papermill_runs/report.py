@@ -28,6 +28,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
     "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
 }
 FROZEN_NOTEBOOK = "05_softcot_projector"
+ABLATION = "ablation_"
 PAPER, MISSING, NONE, BEGIN, END = "paper, GPT-2 %", "missing", "·", "<!-- results:begin -->", "<!-- results:end -->"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
@@ -108,7 +109,8 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
     """
     trusted, apart = records[records.trusted & (records.notebook != FROZEN_NOTEBOOK)], records[~records.trusted]
     keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook != FROZEN_NOTEBOOK]
-    keys = dict.fromkeys([*keys, *trusted[["tier", "section", "method"]].itertuples(index=False, name=None)])
+    keys += trusted[["tier", "section", "method"]].itertuples(index=False, name=None)
+    keys = dict.fromkeys(key for key in keys if not key[1].startswith(ABLATION))  # those have their tables in `claims`
     order, result = [*METHODS, *(key[2] for key in keys)], []
     tiers = [key[0] for key in keys]
     for tier, name in sorted(dict.fromkeys(key[:2] for key in keys), key=lambda key: tiers.index(key[0])):

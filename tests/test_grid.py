@@ -137,6 +137,18 @@ def test_grid_links_runs_of_the_same_seed(tmp_path):
     assert runs["toy/costly--s0"].extra
 
 
+def test_a_sweep_is_a_run_for_each_setting(tmp_path):
+    path = tmp_path / "toy.yaml"
+    sweep = "  - {notebook: toy, variant: swept, after: first, extra: true, parameters: {lr: 1, seed: 2}, settings: {%s}}\n"
+    path.write_text(GRID + sweep % "low: {lr: 0.1}, same: {}")
+    low, same = grid.read_grid(path)[-2:]
+    assert (low.variant, low.parameters, low.extra) == ("swept-low", {"lr": 0.1, "seed": 2}, True)
+    assert (same.variant, same.parameters, same.after.variant) == ("swept-same", {"lr": 1, "seed": 2}, "first")
+    path.write_text(GRID + sweep % "low: {}" + sweep % "low: {}")
+    with pytest.raises(ValueError, match="'swept-low' is there twice"):
+        grid.read_grid(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

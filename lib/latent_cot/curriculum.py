@@ -7,7 +7,7 @@ A `Stage` says for how many optimiser steps, at which learning rate, and how a p
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
@@ -29,12 +29,16 @@ class Stage:
 
 
 def sequence(
-    problem: Encoded, markers: Markers, n_thoughts: int, remaining: tuple[tuple[int, ...], ...], marked: bool = True
-) -> Sequence:
-    """question [<bot>] | n thoughts | [<eot>] remaining steps, answer. `<eot>` and the chat's tail are read, never learned."""
+    problem: Encoded, markers: Markers, n_thoughts: int, remaining: tuple[tuple[int, ...], ...], marked: bool = True,
+    latents_per_step: int = 1,
+) -> Sequence:  # fmt: skip
+    """question [<bot>] | n thoughts | [<eot>] remaining steps, answer. `<eot>` and the chat's tail are read, never learned.
+
+    The last of every `latents_per_step` thoughts stands for a step, while there are any."""
     bot = (markers.bot,) if marked and markers.bot is not None else ()
     eot = (markers.eot,) if marked and markers.eot is not None else ()
     steps = (*eot, *problem.tail, *chain.from_iterable(remaining))
+    said = [part for step in problem.steps for part in (*[()] * (latents_per_step - 1), step)][:n_thoughts]
     return Sequence(
         id=problem.id,
         question=problem.question + bot,
@@ -43,6 +47,7 @@ def sequence(
         n_unsupervised=len(eot) + len(problem.tail),
         door=len(steps) + problem.door,
         states=problem.states,
+        said=tuple(said),
     )
 
 
@@ -84,7 +89,7 @@ def replace_steps_with_thoughts(
         if k > last_stage:
             kept, replaced = (), last_stage if pad_to_last else min(len(problem.steps), last_stage)
         n_thoughts = replaced * latents_per_step if thoughts else 0
-        return sequence(problem, markers, n_thoughts, kept, marked=thoughts)
+        return sequence(problem, markers, n_thoughts, kept, thoughts, latents_per_step)
 
     return arrange
 
@@ -100,14 +105,19 @@ def remove_tokens_from_left(n_removed: int, smoothing: float = 4.0) -> Arrange:
     return arrange
 
 
-def distill(n_thoughts: int, keep_last_step: bool) -> Arrange:
+def distill(n_thoughts: int, keep_last_step: bool, door_offset: int = 0) -> Arrange:
     """CODI: the student sees thoughts and the answer, the teacher all steps (the last one dropped by default) and the
-    answer. Without its last step a one-step problem would leave the teacher nothing to say; there it is kept."""
+    answer. Without its last step a one-step problem would leave the teacher nothing to say; there it is kept.
+    Both are matched `door_offset` tokens behind the door. Raises ValueError if language does not reach that far."""
 
     def arrange(problem: Encoded, markers: Markers, rng: random.Random) -> Sequence:
         steps = problem.steps if keep_last_step or len(problem.steps) < 2 else problem.steps[:-1]
         explicit = tuple(chain.from_iterable(steps))
         student = sequence(problem, markers, n_thoughts, ())
-        return Sequence(**{**vars(student), "teacher": explicit + problem.answer, "teacher_door": len(explicit) + problem.door})
+        door, teacher = student.door + door_offset, explicit + problem.answer
+        if not 0 <= door < len(student.language) - 1:  # the last token of language is never read
+            raise ValueError(f"problem {problem.id!r} has no token {door_offset} behind its door")
+        teacher_door = len(explicit) + problem.door + door_offset
+        return replace(student, door=door, teacher=teacher, teacher_door=teacher_door)
 
     return arrange

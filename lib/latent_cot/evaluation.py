@@ -52,10 +52,12 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Accuracy, new tokens per question (thoughts and language), seconds per question when batched."""
+        """Accuracy, new tokens per question (thoughts and language), seconds per question when batched; `correct` has one
+        digit a problem, in the task's order, for paired comparisons."""
         n = len(self.correct)
         spent = sum(a.n_tokens for a in self.answers) / n
-        return {"accuracy": self.accuracy, "new_tokens": spent, "seconds_batched": self.seconds / n, "n": n}
+        correct = "".join("01"[c] for c in self.correct)
+        return {"accuracy": self.accuracy, "new_tokens": spent, "seconds_batched": self.seconds / n, "n": n, "correct": correct}
 
 
 def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = True, at_once: bool = False) -> Sequence:
@@ -103,11 +105,11 @@ def measure(
     """What a record keeps of a trained model: accuracy, tokens, seconds; for a method that thinks, the controls.
 
     `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
-    timing. `correct` has one digit a problem, in the task's order, for paired comparisons.
+    timing.
     """
     ask = partial(evaluate, reasoner, task, n_thoughts=method.n_thoughts, marked=method.thinks_between_markers, **options)
     result = ask(problems)
-    metrics = result.metrics | {"correct": "".join("01"[c] for c in result.correct)}
+    metrics = result.metrics
     metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
     if method.n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]

@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Sequence, check_length, collate
-from latent_cot.thoughts import Context, Given, read, select, think
+from latent_cot.thoughts import Context, read, read_given, select
 
 Intervention = Callable[[Float[Tensor, "batch thoughts d"]], Float[Tensor, "batch thoughts d"]]
 
@@ -43,10 +43,10 @@ class Answer:
 def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | None) -> tuple[Context, list[Tensor]]:
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
     stop = reasoner.stop if reasoner.stop_head is not None else None
-    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer_of(batch), stop)
+    context, thoughts, real = reasoner.think(question, batch, stop)
     if intervene is not None and thoughts.shape[1]:
         thoughts = intervene(thoughts)
-        context, _, _ = think(reasoner.lm, question, real.sum(1), Given(thoughts))
+        context, _, _ = read_given(reasoner.lm, question, real.sum(1), thoughts)
     return context, [row[kept] for row, kept in zip(thoughts, real)]
 
 

@@ -11,7 +11,8 @@ from latent_cot.curriculum import Stage
 from latent_cot.losses import language_loss, stop_loss
 from latent_cot.models import Reasoner, WriterName
 from latent_cot.sequences import Batch, Language
-from latent_cot.thoughts import Context, read, think
+from latent_cot.simcot import step_loss
+from latent_cot.thoughts import Context, read
 
 Losses = dict[str, Float[Tensor, ""]]
 Supervise = Callable[[Reasoner, Batch], Losses]  # named parts; their sum is the loss
@@ -39,12 +40,14 @@ def supervise_language(reasoner: Reasoner, batch: Batch) -> Losses:
         return torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
 
     stop = watch if reasoner.stop_head is not None else None
-    context, _, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer_of(batch), stop)
+    context, thoughts, real = reasoner.think(question, batch, stop)
     predicting, _ = read_language(reasoner, context, batch.language)
     losses = {"ce": language_loss(predicting, reasoner.head, batch.language)}
     if reasoner.stop_head is not None:
         logits = torch.stack(stop_logits, 1) if stop_logits else real.to(predicting.dtype)  # no thoughts: no columns
         losses["stop"] = stop_loss(logits, real, batch.n_thoughts, batch.n_problems)
+    if reasoner.step_decoder is not None:
+        losses["steps"] = step_loss(reasoner, thoughts, batch)
     return losses
 
 

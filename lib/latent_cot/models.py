@@ -6,6 +6,7 @@ Any causal LM of transformers that takes `inputs_embeds` and a cache will do; GP
 import importlib.metadata
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from latent_cot.sequences import Batch
-from latent_cot.thoughts import Given, HiddenState, Pause, Projection, Writer, body
+from latent_cot.simcot import StepDecoder
+from latent_cot.thoughts import Context, HiddenState, Pause, Projection, body, read_given, think, think_in_parallel
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 
 WriterName = Literal["nobody", "pause", "hidden", "projection", "assistant"]
@@ -46,6 +48,8 @@ class ReasonerSpec:
     lora_dropout: float = 0.1
     learned_stop: bool = False  # a classifier on the hidden state ends the thoughts
     d_assistant: int = 0  # writer "assistant": width of the assistant's states; the LM is frozen, its projection learns
+    iterations: int = 0  # PCCoT: all thoughts at once, so many times over; 0: one after another
+    step_decoder_layers: int = 0  # SIM-CoT: of the decoder that says a thought's step; 0: none
 
 
 class Reasoner(nn.Module):
@@ -53,6 +57,8 @@ class Reasoner(nn.Module):
 
     def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec):
         super().__init__()
+        if spec.learned_stop and spec.iterations:
+            raise ValueError("thoughts that are written all at once cannot be ended one by one")
         self.lm, self.tokenizer, self.spec = lm, tokenizer, spec
         d_model = body(lm).config.hidden_size
         self.writer = {
@@ -65,6 +71,7 @@ class Reasoner(nn.Module):
         if spec.writer == "assistant":
             lm.requires_grad_(False)
         self.stop_head = nn.Linear(d_model, 1) if spec.learned_stop else None
+        self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
     @property
     def markers(self) -> Markers:
@@ -81,9 +88,16 @@ class Reasoner(nn.Module):
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
 
-    def writer_of(self, batch: Batch) -> Writer:
-        """Who writes this batch's thoughts: the writer, or (SoftCoT) what it makes of each problem's first set of states."""
-        return self.writer if batch.states is None else Given(self.writer(batch.states[:, 0]))
+    def think(
+        self, context: Context, batch: Batch, stop: Callable | None = None
+    ) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+        """A batch's thoughts, as this reasoner has them: one after another (`thoughts.think`), all at once, or from an
+        assistant, whose states (a problem's first set of them) the projection turns into thoughts."""
+        if batch.states is not None:
+            return read_given(self.lm, context, batch.n_thoughts, self.writer(batch.states[:, 0]))
+        if self.spec.iterations:
+            return think_in_parallel(self.lm, context, batch.n_thoughts, self.writer, self.spec.iterations)
+        return think(self.lm, context, batch.n_thoughts, self.writer, stop)
 
     def stop(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
         """Does the classifier end the thoughts here?"""
@@ -196,10 +210,10 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
 
 def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
-    targets = ["c_attn", "c_proj", "c_fc"] if lm.config.model_type == "gpt2" else "all-linear"
-    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
-    transposed = lm.config.model_type == "gpt2"  # GPT-2's matrices are Conv1D
-    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, fan_in_fan_out=transposed, task_type="CAUSAL_LM"))
+    gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
+    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout, "fan_in_fan_out": gpt2}
+    targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
+    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -233,9 +247,10 @@ def load_reasoner(folder: Path) -> Reasoner:
 
 
 def warm_start(reasoner: Reasoner, folder: Path) -> None:
-    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone."""
-    weights = load_file(Path(folder) / "model.safetensors")
-    load_lm(reasoner.lm, {name.removeprefix("lm."): w for name, w in weights.items() if name.startswith("lm.")})
+    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone, which LoRA may wrap since."""
+    own = {n.replace(".base_layer.", ".").replace("base_model.model.", ""): n for n in reasoner.lm.state_dict()}
+    lm = {n.removeprefix("lm."): w for n, w in load_file(Path(folder) / "model.safetensors").items() if n.startswith("lm.")}
+    load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
 
 
 def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -243,7 +258,7 @@ def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
     result = lm.load_state_dict(weights, strict=False)
     own = lm.state_dict(keep_vars=True)
     loaded = {id(own[name]) for name in weights if name in own}
-    missing = [name for name in result.missing_keys if id(own[name]) not in loaded]
+    missing = [name for name in result.missing_keys if id(own[name]) not in loaded and ".lora_" not in name]
     if missing or result.unexpected_keys:
         raise ValueError(f"checkpoint does not fit: missing {missing}, unexpected {result.unexpected_keys}")
 

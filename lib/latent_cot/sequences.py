@@ -63,6 +63,7 @@ class Sequence:
     teacher: tuple[int, ...] = ()  # CODI: the explicit language that the same model learns from the same question
     teacher_door: int = 0
     states: Tensor | None = field(default=None, repr=False)  # SoftCoT: what the thoughts are made of
+    said: tuple[tuple[int, ...], ...] = ()  # SIM-CoT: by thought, the step that it stands for, if any
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Batch:
     language: Language
     teacher: Language | None
     n_problems: int  # in the global batch
+    said: Int[Tensor, "batch thoughts l_step"]  # labels: the step that a thought stands for
+    n_said: int  # tokens of all those steps, in the global batch
     states: Float[Tensor, "batch sets thoughts d_assistant"] | None = None
 
     def rows(self, rows: slice) -> "Batch":
@@ -175,6 +178,9 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
     teacher = None
     if any(s.teacher for s in sequences):
         teacher = _language([s.teacher for s in sequences], no_prefix, [s.teacher_door for s in sequences], markers.pad)
+    wide = max(s.n_thoughts for s in sequences)
+    long = max((len(step) for s in sequences for step in s.said), default=0)
+    padded = [[(*t, *[IGNORED] * (long - len(t))) for t in (*s.said, *[()] * (wide - len(s.said)))] for s in sequences]
     return Batch(
         ids=tuple(s.id for s in sequences),
         question=question,
@@ -184,6 +190,8 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
         teacher=teacher,
         n_problems=len(sequences),
         states=None if sequences[0].states is None else torch.stack([s.states for s in sequences]),
+        said=torch.tensor(padded, dtype=torch.long).reshape(len(sequences), wide, long),
+        n_said=sum(len(step) for s in sequences for step in s.said),
     )
 
 

@@ -1,8 +1,8 @@
 """The latent loop, and who writes the thoughts.
 
 Every method in this repository answers `question | thoughts | language`. A *thought* is an input position that no
-text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in the repository; it is
-batched, cached and differentiable, so training, generation and probing all call it.
+text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in which each thought
+waits for the one before; it is batched, cached and differentiable, so training, generation and probing all call it.
 
 Papers: Coconut (arXiv 2412.06769, section 3), CODI (2502.21074, section 3), pause tokens (2310.02226).
 Where the official code differs: Coconut re-splits the whole padded batch at every thought and logs logits everywhere;
@@ -93,10 +93,6 @@ def think(
     Returns the context after the thoughts, the thoughts, and which of them each problem really had (problems with
     fewer thoughts idle in masked columns). `stop` may end a problem's thinking early, after at least one thought.
     """
-    if isinstance(write, Given) and stop is None and len(n_thoughts) and (n := int(n_thoughts.max())):
-        given = write.thoughts[:, :n].to(context.hidden.dtype)  # nothing to wait for: all are read at once
-        real = torch.arange(n, device=n_thoughts.device) < n_thoughts[:, None]
-        return read(lm, given, real, context)[0], given, real
     thoughts, real = [], []
     for i in range(int(n_thoughts.max())):
         thinking = n_thoughts > i
@@ -110,6 +106,41 @@ def think(
         shape = (len(n_thoughts), 0)
         return context, context.hidden.new_zeros(*shape, context.hidden.shape[1]), context.mask.new_zeros(shape)
     return context, torch.stack(thoughts, 1), torch.stack(real, 1)
+
+
+def think_in_parallel(
+    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], write: Writer, iterations: int
+) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    """PCCoT's Jacobi iterations: all thoughts are written at once, several times over (Wu et al., 2506.18582).
+
+    z_{i+1}^(t+1) = write(h_i^(t)),   h_i^(t) = LM(question, z_1^(t) … z_i^(t)),   h_i^(0) = h_0, the question's state
+
+    An iteration reads all thoughts in one pass. The first i of them are final after i iterations: with as many iterations
+    as thoughts this is `think`, with fewer it costs fewer passes.
+    """
+    width = int(n_thoughts.max())
+    if not width:
+        return think(lm, context, n_thoughts, write)
+    real = _real(n_thoughts, width)
+    behind = context.hidden[:, None].expand(-1, width, -1)
+    for _ in range(iterations):
+        thoughts = torch.stack([write(behind[:, i], i) for i in range(width)], 1)
+        after, levels = read(lm, thoughts, real, context)
+        behind = torch.cat([context.hidden[:, None], levels[-1][:, :-1]], 1)
+    return after, thoughts, real
+
+
+def read_given(
+    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch thoughts d"]
+) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block."""
+    thoughts = thoughts[:, : int(n_thoughts.max())].to(context.hidden.dtype)
+    real = _real(n_thoughts, thoughts.shape[1])
+    return (read(lm, thoughts, real, context)[0] if real.shape[1] else context), thoughts, real
+
+
+def _real(n_thoughts: Int[Tensor, " batch"], width: int) -> Bool[Tensor, "batch thoughts"]:
+    return torch.arange(width, device=n_thoughts.device) < n_thoughts[:, None]
 
 
 def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
@@ -156,14 +187,3 @@ class Projection(nn.Sequential):
 
     def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
         return super().forward(hidden)
-
-
-class Given(nn.Module):
-    """Thoughts decided beforehand: an assistant's, another problem's, a mean. `think` reads them as one block."""
-
-    def __init__(self, thoughts: Float[Tensor, "batch thoughts d"]):
-        super().__init__()
-        self.thoughts = thoughts
-
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
-        return self.thoughts[:, i].to(hidden.dtype)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from latent_cot.tasks import arithmetic, deduction, graphs
 from latent_cot.tasks.benchmarks import BENCHMARKS, load_benchmark
+from latent_cot.tasks.chains import rewrite
 from latent_cot.tasks.graphs import Graph, frontier, parse
 from latent_cot.tasks.problem import DEFAULT_SIZES, DataError, Problem, Task, generate
 
@@ -20,18 +21,20 @@ GENERATED = {
 
 
 def load_task(
-    name: str, *, sizes: dict[str, int] | None = None, seed: int = 0, data_dir: str | Path | None = None, **options
-) -> Task:
+    name: str, *, sizes: dict[str, int] | None = None, seed: int = 0, data_dir: str | Path | None = None,
+    chain: str = "equations", **options,
+) -> Task:  # fmt: skip
     """Generate or read a task by name.
 
     `sizes` gives the number of problems of each generated split, or cuts a benchmark's splits to their first n.
-    `seed` counts for generated tasks, `data_dir` for benchmarks; `options` are those of the task's own function.
+    `seed` counts for generated tasks, `data_dir` for benchmarks; `chain` says how equations are written (`CHAINS`);
+    `options` are those of the task's own function.
     Raises ValueError for an unknown name or split, TypeError for an unknown option.
     """
     if unknown := set(sizes or ()) - set(DEFAULT_SIZES):
         raise ValueError(f"{name}: unknown splits {sorted(unknown)}; known: {', '.join(DEFAULT_SIZES)}")
     if name in GENERATED:
-        return generate(name, GENERATED[name](**options), sizes, seed)
+        return rewrite(generate(name, GENERATED[name](**options), sizes, seed), chain)
     if name in BENCHMARKS:
-        return load_benchmark(name, sizes, data_dir, **options)
+        return rewrite(load_benchmark(name, sizes, data_dir, **options), chain)
     raise ValueError(f"unknown task {name!r}; known: {', '.join((*GENERATED, *BENCHMARKS))}")
