@@ -22,7 +22,7 @@ from latent_cot.sequences import collate, encode
 from latent_cot.tasks import DataError, Problem, Task, load_task
 from latent_cot.tasks.chains import CHAINS, rewrite
 from latent_cot.tasks.problem import grade_number
-from latent_cot.thoughts import read, think
+from latent_cot.thoughts import read, think, think_in_parallel
 from latent_cot.tokens import check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 
@@ -35,8 +35,8 @@ RAGGED = (3, 0, 2, 1)
 def think_both_ways(reasoner, iterations):
     batch = collate(sequences(reasoner, RAGGED), reasoner.markers)
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-    ways = (think(reasoner.lm, question, batch.n_thoughts, reasoner.writer, iterations=n) for n in (0, iterations))
-    return batch, *ways
+    having = reasoner.lm, question, batch.n_thoughts, reasoner.writer
+    return batch, think(*having), think_in_parallel(*having, iterations)
 
 
 @families
@@ -78,9 +78,8 @@ def test_parallel_thoughts_are_the_same_alone_and_in_company(family):
 
 
 def test_parallel_thoughts_cannot_be_ended_one_by_one():
-    reasoner = tiny_reasoner("gpt2", learned_stop=True, iterations=2)
     with pytest.raises(ValueError, match="one by one"):
-        answer_batch(reasoner, prompts(reasoner, (2, 2)), 2)
+        tiny_reasoner("gpt2", learned_stop=True, iterations=2)
 
 
 # --- SIM-CoT: what a thought stands for ----------------------------------------------------------------------------

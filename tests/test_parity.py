@@ -22,7 +22,7 @@ from latent_cot.methods import supervise_language
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, load_lm, load_official
 from latent_cot.sequences import Sequence, collate
 from latent_cot.softcot import load_projection
-from latent_cot.thoughts import read, think
+from latent_cot.thoughts import read
 from latent_cot.tokens import Markers
 
 FLOAT32 = 2**-23  # transformers' Llama computes its loss in float32, whatever the weights are; the gradients are not so coarse
@@ -196,7 +196,7 @@ def test_softcot_loss_gradients_and_logits(softcot_case, more, tmp_path):
     loss.backward()
     check_gradients(reasoner, facts["gradient_norms"], lambda name: name.replace("writer.", "projection."))
     question, _ = read(lm, reasoner.embed(batch.question), batch.question_mask)
-    context, *_ = think(lm, question, batch.n_thoughts, reasoner.writer_of(batch))
+    context, *_ = reasoner.think(question, batch)
     context, _ = read(lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
     torch.testing.assert_close(reasoner.head(context.hidden), torch.tensor(facts["last_logits"]).double(), rtol=1e-6, atol=1e-9)
 

@@ -26,7 +26,7 @@ from latent_cot.softcot import (
     softcot,
 )
 from latent_cot.tasks import Problem, load_task
-from latent_cot.thoughts import Given, read, think
+from latent_cot.thoughts import read, read_given, think
 from latent_cot.tokens import markers_of, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 
@@ -142,9 +142,9 @@ def test_given_thoughts_read_as_a_block_are_those_read_one_by_one(family):
     base = tiny_reasoner(family)
     batch = collate([prompt(p, base.markers, 0) for p in encode(PROBLEMS[:3], base.tokenizer)], base.markers)
     question, _ = read(base.lm, base.embed(batch.question), batch.question_mask)
-    given, n_thoughts = Given(torch.randn(3, 4, 32, dtype=torch.float64)), torch.tensor([3, 0, 2])
-    block, thoughts, real = think(base.lm, question, n_thoughts, given)
-    loop, loop_thoughts, loop_real = think(base.lm, question, n_thoughts, lambda hidden, i: given(hidden, i))
+    given, n_thoughts = torch.randn(3, 4, 32, dtype=torch.float64), torch.tensor([3, 0, 2])
+    block, thoughts, real = read_given(base.lm, question, n_thoughts, given)
+    loop, loop_thoughts, loop_real = think(base.lm, question, n_thoughts, lambda hidden, i: given[:, i])
     torch.testing.assert_close((block.hidden, thoughts), (loop.hidden, loop_thoughts), **close)
     assert torch.equal(real, loop_real) and torch.equal(block.mask, loop.mask)
 

@@ -22,7 +22,7 @@ from latent_cot.generation import answer, answer_batch
 from latent_cot.methods import Method, supervise_language
 from latent_cot.models import Reasoner
 from latent_cot.sequences import ContextTooLong, collate, encode
-from latent_cot.thoughts import Given, read, think
+from latent_cot.thoughts import read, think
 from latent_cot.training import TrainingDiverged, TrainOptions, train
 
 OPTIONS = TrainOptions(batch_size=4, validations=2, checkpoint_every=2)
@@ -323,7 +323,7 @@ def by_hand(reasoner: Reasoner, prompts, thoughts) -> list[tuple[int, ...]]:
     for one, z in zip(prompts, thoughts, strict=True):
         batch = collate([one], reasoner.markers)
         context, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-        context, _, _ = think(reasoner.lm, context, torch.tensor([len(z)]), Given(z[None]))
+        context, _, _ = think(reasoner.lm, context, torch.tensor([len(z)]), lambda hidden, i: z[None, i])
         context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
         tokens: list[int] = []
         while len(tokens) < 6 and reasoner.markers.eos not in tokens:
