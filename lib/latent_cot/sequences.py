@@ -89,7 +89,7 @@ class Batch:
     n_problems: int  # in the global batch
     said: Int[Tensor, "batch thoughts l_step"]  # labels: the step that a thought stands for
     n_said: int  # tokens of all those steps, in the global batch
-    states: Float[Tensor, "batch sets thoughts d_assistant"] | None = None
+    states: Float[Tensor, "batch sets held d_assistant"] | None = None  # SoftCoT; as many held as any stage needs
 
     def rows(self, rows: slice) -> "Batch":
         """A micro-batch, or one process's share; the global counts stay."""

@@ -131,7 +131,7 @@ def think_in_parallel(
 
 
 def read_given(
-    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch thoughts d"]
+    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"]
 ) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
     """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block."""
     thoughts = thoughts[:, : int(n_thoughts.max())].to(context.hidden.dtype)
