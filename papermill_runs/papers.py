@@ -16,7 +16,7 @@ METHODS = {
     "no_cot": "No-CoT", "no_cot_long": "No-CoT (total budget)", "cot": "CoT", "pause": "Pause tokens", "icot": "iCoT",
     "coconut": "Coconut", "no_curriculum": "– without curriculum", "no_thought": "– without thought",
     "pause_as_thought": "– pause as thought", "codi": "CODI",
-    "coconut_mixed": "Coconut, stages mixed", "pause_mixed": "– pause as thought, stages mixed",
+    "coconut_mixed": "Coconut, mixed stages", "pause_mixed": "– pauses, mixed stages",
 }  # fmt: skip
 FROZEN = {  # rows of SoftCoT's tables: the base model is frozen but for LoRA
     "zero_shot": "Zero-shot CoT", "cot_unk": "CoT-Unk: raw placeholders", "assist_cot": "Assist-CoT: a hint in words",
