@@ -39,6 +39,7 @@ FRONTIER = {
     "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",
     "mass_on_frontier": "probability on the frontier %", "mass_on_path": "probability on the path's node %",
 }  # fmt: skip
+OF_A_SEED = [f"parameters.{name}" for name in ("seed", "init_from", "run_dir")]  # what may differ between seeds of a run
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
     "swapped with another problem's, or replaced by their mean. Steps in total include those of the model that a run "
@@ -73,10 +74,17 @@ def place(variant: str) -> tuple[str, str]:
 
 
 def read_records(folder: str | Path) -> pd.DataFrame:
-    """`load_results` with section, method and the optimiser steps in total (NaN if a warm start has no record)."""
+    """`load_results` with section, method and the optimiser steps in total (NaN if a warm start has no record).
+
+    Raises `ValueError` for a run that is there twice, and for seeds of a run that were made with different settings.
+    """
     records = load_results(folder)
     if (twice := records[records.duplicated(["tier", "id"])]).size:
         raise ValueError(f"more than one record of the same run below {folder}: {', '.join(twice.id)}")
+    for (tier, _, variant), seeds in records[records.trusted.astype(bool)].groupby(["tier", "notebook", "variant"]):
+        settings = seeds.filter(like="parameters.").drop(columns=OF_A_SEED, errors="ignore")
+        if differ := [name for name in settings if settings[name].dropna().astype(str).nunique() > 1]:
+            raise ValueError(f"{tier}, {variant}: seeds of different settings cannot be averaged: {', '.join(differ)}")
     rows = {(row["tier"], row["id"]): row for row in records.fillna({"parameters.init_from": ""}).to_dict("records")}
 
     def steps(row: Mapping) -> float:

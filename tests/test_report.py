@@ -180,6 +180,13 @@ def test_same_run_twice_is_refused(folder):
         read_records(folder)
 
 
+def test_seeds_of_different_settings_are_not_averaged(folder):
+    write(folder, "arithmetic-codi", 2, parameters={"steps": 7})
+    write(folder, "arithmetic-codi", 3, parameters={"steps": 8})
+    with pytest.raises(ValueError, match=r"arithmetic-codi: seeds of different settings.*parameters\.steps"):
+        read_records(folder)
+
+
 def test_text_is_escaped(tmp_path):
     write(tmp_path, EVIL)
     write_report(build_sections(read_records(tmp_path), RUNS), {}, tmp_path / "out")

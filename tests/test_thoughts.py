@@ -249,6 +249,20 @@ def test_sampling_is_reproducible_and_top_1_is_greedy(family):
 
     assert tokens(temperature=2.0, seed=5) == tokens(temperature=2.0, seed=5) != tokens(temperature=2.0, seed=6)
     assert tokens(temperature=2.0, top_k=1) == tokens(temperature=2.0, top_p=1e-6) == tokens()
+    alone = [answer_batch(reasoner, [one], 12, Sampling(temperature=2.0, seed=5))[0].tokens for one in company]
+    assert alone == tokens(temperature=2.0, seed=5)
+
+
+def test_samples_follow_the_distribution():
+    reasoner, warmth = tiny_reasoner("gpt2"), 0.3
+    (one,) = prompts(reasoner, (2,))
+    many = [replace(one, id=str(i)) for i in range(4000)]
+    first = torch.tensor([a.tokens[0] for a in answer_batch(reasoner, many, 1, Sampling(temperature=warmth))])
+    embeds = torch.cat([naive_prefix(reasoner, one), reasoner.embed(torch.tensor([one.language]))], 1)
+    expected = (reasoner.lm(inputs_embeds=embeds).logits[0, -1] / warmth).softmax(-1)
+    found = torch.bincount(first, minlength=len(expected)) / len(many)
+    assert 0.3 < expected.max() < 0.9  # a distribution that is worth comparing
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=0.03)
 
 
 # --- gradients, contexts -------------------------------------------------------------------------------------------

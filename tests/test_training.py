@@ -117,7 +117,7 @@ def test_a_run_killed_again_and_again_arrives(tmp_path):
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
-    first, second = (tiny_reasoner("gpt2", "hidden", seed) for seed in (0, 1))
+    first, second = (tiny_reasoner("gpt2") for _ in range(2))
     run(first, COCONUT, validate=Validation(first), folder=tmp_path)
     run(second, killed_at(COCONUT, 0), validate=Validation(second), folder=tmp_path)
     assert_same(weights(first), weights(second))
@@ -154,6 +154,18 @@ def test_steps_of_other_problems_do_not_resume(tmp_path):
         train(reasoner, cot(2, 1e-3), problems, OPTIONS, folder=tmp_path, progress_bar=False)
         finals.append(weights(reasoner))
     assert not torch.equal(*(f["lm.transformer.h.0.mlp.c_fc.weight"] for f in finals))
+
+
+def test_a_run_from_other_weights_does_not_resume(tmp_path):
+    """A checkpoint of a run that started elsewhere would silently replace the weights given."""
+    for seed, heir in ((0, tiny_reasoner("gpt2")), (1, tiny_reasoner("gpt2"))):
+        with torch.no_grad():
+            next(heir.parameters()).add_(seed)
+        untouched = tiny_reasoner("gpt2")
+        untouched.load_state_dict(heir.state_dict())
+        run(heir, COCONUT, folder=tmp_path)
+        run(untouched, COCONUT)
+        assert_same(weights(heir), weights(untouched))
 
 
 def test_best_weights_on_validation_are_left(tmp_path):

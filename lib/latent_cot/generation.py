@@ -1,5 +1,6 @@
 """Answering questions: think, then write, batched over problems with one cache."""
 
+import zlib
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -76,14 +77,16 @@ def answer_batch(
         warpers.append(TemperatureLogitsWarper(sampling.temperature))
         warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
         warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    generator = torch.Generator(device).manual_seed(sampling.seed)
+    # A problem has its own random numbers, in (0, 1], so that it is answered alike alone and in company.
+    generators = [torch.Generator().manual_seed(zlib.crc32(f"{sampling.seed}/{prompt.id}".encode())) for prompt in prompts]
+    draws = torch.stack([1 - torch.rand(max_new_tokens, generator=generator) for generator in generators]).to(device)
     written: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts), device=device)
-    for _ in range(max_new_tokens):
+    for i in range(max_new_tokens):
         logits = reasoner.head(context.hidden).float()
         if sampling.temperature:
-            probabilities = warpers(batch.question[rows], logits).softmax(-1)
-            token = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+            cumulative = warpers(batch.question[rows], logits).softmax(-1).cumsum(-1)
+            token = (cumulative < draws[rows, i, None] * cumulative[:, -1:]).sum(-1)  # rounding leaves the sum beside 1
         else:
             token = logits.argmax(-1)
         for row, t in zip(rows.tolist(), token.tolist()):

@@ -137,6 +137,8 @@ def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], op
     digest = hashlib.sha256()
     for part in (stages, *problems):
         digest.update(repr(part).encode())
+    for parameter in (p.detach() for p in reasoner.parameters() if p.requires_grad):  # the weights that it starts from
+        digest.update(parameter.cpu().reshape(-1).view(torch.uint8).numpy())
     return repr((method.name, method.options, reasoner.spec, options, digest.hexdigest()[:16]))
 
 

@@ -180,7 +180,7 @@ def find(name: str, data_dir: str | Path | None) -> dict[str, list[tuple[str, ob
         return from_hub(benchmark.hub)
     except Exception as error:  # the hub client raises dozens of kinds: no network, no such name, gated, no disk …
         tried.append(f"the Hugging Face hub ({' '.join(str(error).split())[:200]})")
-        raise FileNotFoundError(f"{name}: no data found; tried " + "; ".join(tried)) from error
+        raise FileNotFoundError(f"{name}: no data found; tried " + "; ".join(tried)) from None
 
 
 def from_hub(hub: str) -> dict[str, list[tuple[str, object]]]:
