@@ -12,6 +12,7 @@ question's padding (`attend_to_padding` reproduces that, up to what the padding 
 attention kernel, with PyTorch's on a CPU a uniform mix of the question).
 """
 
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,7 @@ class CodiOptions:
     teacher_weight: float = 1.0  # ref_loss_factor
     distill_weight: float = 1.0  # distill_loss_factor (20 for LLaMA)
     keep_last_step: bool = False  # include_last_cot
-    levels: tuple[int, ...] = ()  # hidden states that are matched: 0 the embedding, -1 the last layer; (): all
+    levels: Seq[int] = ()  # hidden states that are matched: 0 the embedding, -1 the last layer; (): all
     door_offset: int = 0  # where they are matched, in tokens behind the door
     attend_to_padding: bool = False  # not fix_attn_mask
 
