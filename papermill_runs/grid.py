@@ -32,7 +32,7 @@ from papermill_runs.results import load_results, run_id
 
 RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
-GRID_KEYS = {"tier", "threads", "runs"}
+GRID_KEYS = {"tier", "threads", "gpu", "runs"}
 RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra"}
 
 
@@ -48,6 +48,7 @@ class Run:
     after: Run | None = None
     extra: bool = False
     threads: int = 1
+    gpu: int = 0
 
     @property
     def id(self) -> str:
@@ -74,6 +75,15 @@ class _Yaml(yaml.SafeLoader):
 
 _FLOAT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def _epochs(loader: _Yaml, node: yaml.SequenceNode) -> int:
+    """`!epochs [epochs, problems, batch size]`: that many passes over the problems, in optimiser steps."""
+    epochs, problems, batch = loader.construct_sequence(node)
+    return round(epochs * problems / batch)
+
+
+_Yaml.add_constructor("!epochs", _epochs)
 
 
 def parse_yaml(text: str | IO[str]) -> Any:
@@ -119,6 +129,7 @@ def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
                 after=known.get(after),
                 extra=entry.get("extra", False),
                 threads=grid.get("threads", 1),
+                gpu=grid.get("gpu", 0),
             )
         runs += known.values()
     return runs

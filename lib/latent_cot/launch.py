@@ -1,0 +1,27 @@
+"""The same training on several processes, started from a notebook in which nothing has touched CUDA yet."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import notebook_launcher
+from accelerate.utils import patch_environment
+
+from latent_cot.training import train
+
+
+def train_on(n_processes: int, *arguments, folder: Path | None = None) -> pd.DataFrame:
+    """`train(*arguments, folder=folder)` on `n_processes` that share every batch (0: one for each GPU there is).
+
+    They leave the checkpoint of a finished run, from which this process takes weights and history.
+    """
+    n_gpus = torch.cuda.device_count()
+    with tempfile.TemporaryDirectory() as scratch:
+        if (n_processes := n_processes or n_gpus) > 1:
+            folder = folder or Path(scratch)
+            with contextlib.nullcontext() if n_gpus else patch_environment(accelerate_use_cpu="yes"):
+                free_port = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+                notebook_launcher(lambda: train(*arguments, folder=folder, progress_bar=False), num_processes=n_processes, **free_port)
+        return train(*arguments, folder=folder)
