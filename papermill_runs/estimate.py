@@ -59,7 +59,7 @@ SHAPES: dict[str, PreTrainedConfig] = {  # as published
     ),
 }  # fmt: skip
 PEAKS = {"A100": {"no": 19.5e12, "bf16": 312e12}, "H100": {"no": 67e12, "bf16": 989e12}}  # dense FLOP/s, data sheets (SXM)
-UTILISATION = 0.25  # assumed share of the peak that long reads reach, forward and backward
+UTILISATION = {"no": 0.5, "bf16": 0.25}  # assumed share of the peak that long reads reach, forward and backward
 LAYER_SECONDS = 1e-3  # assumed least time of one layer, forward and backward, however few tokens it reads: kernel launches
 LOGIT_BYTES = 14  # of a logit: in bf16, in fp32, its log-softmax and its gradient
 LENGTHS = RUNS / "lengths.json"
@@ -198,7 +198,7 @@ def estimate(plan: Plan) -> Estimate:
         flops += share * micros * (heads + statistics.fmean(sum(cost for _, cost in one) for one in passes))
         heaviest = max(heaviest, *(activations(shape, one, per_layer, value) for one in arranged))
         for gpu, peak in PEAKS.items():
-            speed = UTILISATION * peak[options.precision]
+            speed = UTILISATION[options.precision] * peak[options.precision]
             least = shape.layers * LAYER_SECONDS
             reading = statistics.fmean(sum(max(least, cost / speed) for _, cost in one) for one in passes)
             seconds[gpu] += stage.steps * micros * (reading + heads / speed)
@@ -255,7 +255,8 @@ def line(cells: Sequence[str]) -> str:
 def readme_block(rows: Sequence[Sequence[str]], hours: Mapping[str, float]) -> str:
     table = [COLUMNS, ["---", *["---:"] * (len(COLUMNS) - 1)], *rows]
     total = " or ".join(f"{sum_:,.0f} hours on one {gpu}" for gpu, sum_ in hours.items())
-    note = f"{len(rows)} runs, one seed: {total}, if long reads reach {UTILISATION:.0%} of the peak and a layer takes at least "
+    note = f"{len(rows)} runs, one seed: {total}, if long reads reach {UTILISATION['bf16']:.0%} of the peak in bf16 "
+    note += f"and {UTILISATION['no']:.0%} in fp32, and a layer takes at least "
     note += f"{1000 * LAYER_SECONDS:g} ms; validation and test come on top. `make estimate` writes this block."
     return "\n\n".join([BEGIN, "\n".join(f"| {' | '.join(cells)} |" for cells in table), note, END])
 

@@ -158,9 +158,11 @@ def record(tier: str) -> list[Path]:
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
     """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)]
-    command += ["--cores", str(jobs), "--nolock", "--rerun-incomplete", "--keep-going"]
-    command += ["--quiet", "progress", "rules", "host", "reason"]
+    command += ["--nolock", "--rerun-incomplete", "--keep-going"]
+    command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]
+    if "--profile" not in options:  # on this machine; a run that wants a GPU takes all there are, so one at a time
+        command += ["--cores", str(jobs), "--resources", "gpu=1"]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}"}
     process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
