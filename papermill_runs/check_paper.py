@@ -39,8 +39,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast,
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tasks import Problem, Task, load_task
 from latent_cot.tasks.files import read_records
+from latent_cot.tokens import add_markers
 from latent_cot.training import train
-from papermill_runs.estimate import COLUMNS, LENGTHS, SHAPES, Estimate, blank_plan, estimate, lengths_key, line, row, sample
+from papermill_runs.estimate import COLUMNS, LENGTHS, SHAPES, Estimate, blank_plan, estimate, lengths_key, line, row, sample, shape_of
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.records import write_atomic
 from papermill_runs.rehearsal import Plan, rehearse
@@ -63,15 +64,21 @@ def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), eos_token=tokenizer.eos_token)
 
 
-def write_model(lm: str, folder: Path) -> None:
-    """A model folder of a published shape: random weights in bf16, and a tokenizer."""
-    config = copy.deepcopy(SHAPES[lm])
+@functools.cache
+def depth(lm: str) -> int:
+    """How many layers of a model are checked."""
     with torch.device("meta"):
-        size = AutoModelForCausalLM.from_config(config).num_parameters()
-    if size > LARGEST:
-        config.num_hidden_layers = LAYERS_KEPT
+        size = AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters()
+    return SHAPES[lm].num_hidden_layers if size <= LARGEST else LAYERS_KEPT
+
+
+def write_model(lm: str, folder: Path) -> None:
+    """A model folder of a published shape, the markers included: random weights in bf16, and a tokenizer."""
+    config = copy.deepcopy(SHAPES[lm])
+    tokenizer = add_markers(tokenizer_for(lm, config.vocab_size))
+    config.vocab_size, config.num_hidden_layers = len(tokenizer), depth(lm)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    tokenizer_for(lm, config.vocab_size).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 @functools.cache
@@ -100,7 +107,8 @@ def stood_in(name: str, lm: str) -> str:
     """What a row's check stands on instead of its own data and tokenizer; "" if on these."""
     have = nearest(name).splits
     said = ["GSM8K's sentences"] if name == "gsm8k-aug-nl" else [] if "train" in have else [f"{', '.join(have)} for train"]
-    return ", ".join(said + ["SmolLM2's tokenizer"] * ("gpt2" not in lm))
+    said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
+    return ", ".join(said + [f"{depth(lm)} layers"] * (depth(lm) < SHAPES[lm].num_hidden_layers))
 
 
 def two_steps(plan: Plan) -> str:
@@ -118,24 +126,27 @@ def two_steps(plan: Plan) -> str:
     return " ".join(f"{loss:.2f}" for loss in history.loss)
 
 
-def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner]) -> tuple[Plan, Estimate, str]:
-    """Rehearse a run, take two steps and estimate it. `models` are folders by name, `built` the last reasoner."""
+def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner]) -> tuple[Estimate, str, list]:
+    """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoner."""
 
     def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         if spec not in built:
             built.clear()
             gc.collect()
             built[spec] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
+            for parameter in built[spec].parameters():
+                if not parameter.requires_grad:  # half the memory of LLaMA
+                    parameter.data = parameter.data.bfloat16()
         return built[spec]
 
     plan = rehearse(run, {"load_task": sampled_task, "build_reasoner": build, "warm_start": lambda *_: None})
-    losses, blank = two_steps(plan), blank_plan(run, sample(plan.problems))
-    layers = [len(list(p.reasoner.parameters())) for p in (plan, blank)]
+    losses, lengths = two_steps(plan), sample(plan.problems)
+    blank = blank_plan(run, lengths)
     cost = estimate(blank)
     trained = sum(p.numel() for p in plan.reasoner.parameters() if p.requires_grad)
-    if layers[0] == layers[1] and trained != cost.trained:
+    if depth(run.parameters["lm"]) == shape_of(blank.reasoner).layers and trained != cost.trained:
         raise AssertionError(f"trains {trained:,} parameters, not the {cost.trained:,} of the estimate")
-    return plan, cost, losses
+    return cost, losses, lengths
 
 
 def main(argv: Sequence[str]) -> int:
@@ -157,12 +168,12 @@ def main(argv: Sequence[str]) -> int:
         for run in runs:
             clock, (task, lm) = time.monotonic(), (run.parameters["task"], run.parameters["lm"])
             try:
-                plan, cost, losses = check(run, models, built)
+                cost, losses, lengths = check(run, models, built)
             except Exception as error:
                 failed.append(run.id)
                 print(f"FAILED {run.id}: {type(error).__name__}: {error}", flush=True)
                 continue
-            kept[lengths_key(run)] = {"from": stood_in(task, lm) or "its own lines", "lengths": sample(plan.problems)}
+            kept[lengths_key(run)] = {"from": stood_in(task, lm) or "its own lines", "lengths": lengths}
             print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", kept[lengths_key(run)]["from"], sep="  ", flush=True)
     print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")
     if options.record:

@@ -209,7 +209,7 @@ def estimate(plan: Plan) -> Estimate:
 
 def lengths_key(run: Run) -> str:
     parameters = run.arguments
-    return " ".join(str(parameters.get(name, "")) for name in ("task", "lm", "answer_prompt")).strip()
+    return " ".join(str(parameters.get(name, "")) for name in ("task", "lm", "answer_prompt", "max_tokens")).strip()
 
 
 def sample(problems: Sequence[Encoded], n: int = 40) -> list:

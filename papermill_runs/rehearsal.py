@@ -36,11 +36,11 @@ class _Reached(Exception):
     """The training cell was reached."""
 
 
-def rehearse(run: Run, stand_ins: Mapping[str, Callable], **parameters: Any) -> Plan:
+def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
     """Execute the notebook of `run` up to its training cell, without the cells tagged `needs-weights`.
 
-    `stand_ins` take the place of the functions that the notebook imports under these names; `parameters` go before the
-    run's own. Raises what the cells raise; `LookupError` if there is no training cell.
+    `stand_ins` take the place of the functions that the notebook imports under these names. Raises what the cells raise,
+    `LookupError` if there is no training cell.
     """
 
     def train_on(n_processes: int, *arguments: Any, **options: Any) -> None:
@@ -58,6 +58,6 @@ def rehearse(run: Run, stand_ins: Mapping[str, Callable], **parameters: Any) -> 
                 except _Reached as reached:
                     return Plan(*reached.args)
             if "parameters" in tags:
-                namespace.update(run.arguments | parameters)
+                namespace.update(run.arguments)
             namespace.update(stand_ins, train_on=train_on)
     raise LookupError(f"{path.name} has no training cell")
