@@ -41,7 +41,19 @@ from latent_cot.tasks import Problem, Task, load_task
 from latent_cot.tasks.files import read_records
 from latent_cot.tokens import add_markers
 from latent_cot.training import train
-from papermill_runs.estimate import COLUMNS, LENGTHS, SHAPES, Estimate, blank_plan, estimate, lengths_key, line, row, sample, shape_of
+from papermill_runs.estimate import (
+    COLUMNS,
+    LENGTHS,
+    SHAPES,
+    Estimate,
+    blank_plan,
+    estimate,
+    lengths_key,
+    line,
+    row,
+    sample,
+    shape_of,
+)
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.records import write_atomic
 from papermill_runs.rehearsal import Plan, rehearse
@@ -156,7 +168,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--record", action="store_true", help=f"keep the lengths in {LENGTHS.name}")
     options = parser.parse_args(argv)
     runs = [run for run in read_grid(grid_path(options.tier)) if fnmatch(run.id, options.only)]
-    runs.sort(key=lambda run: (run.parameters["lm"], run.notebook))  # few models are built twice
+    runs.sort(key=lambda run: (list(SHAPES).index(run.parameters["lm"]), run.notebook))  # few models are built twice
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     started, failed, kept, built = time.monotonic(), [], {}, {}
@@ -173,8 +185,9 @@ def main(argv: Sequence[str]) -> int:
                 failed.append(run.id)
                 print(f"FAILED {run.id}: {type(error).__name__}: {error}", flush=True)
                 continue
-            kept[lengths_key(run)] = {"from": stood_in(task, lm) or "its own lines", "lengths": lengths}
-            print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", kept[lengths_key(run)]["from"], sep="  ", flush=True)
+            stands_on = stood_in(task, lm) or "its own lines"
+            kept[lengths_key(run)] = {"from": stands_on, "lengths": lengths}
+            print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", stands_on, sep="  ", flush=True)
     print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")
     if options.record:
         rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(kept[key])}" for key in sorted(kept))

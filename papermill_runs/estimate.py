@@ -17,11 +17,10 @@ import copy
 import functools
 import json
 import random
-import re
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,9 +28,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig, Qwen2Config
 from transformers.pytorch_utils import Conv1D
 
-from latent_cot.curriculum import Stage
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
-from latent_cot.sequences import Encoded, Sequence as Arranged
+from latent_cot.sequences import Encoded
+from latent_cot.sequences import Sequence as Arranged
 from latent_cot.tasks import Problem, Task
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
@@ -44,7 +43,8 @@ QWEN = {"max_position_embeddings": 32_768, "rms_norm_eps": 1e-6}
 SHAPES: dict[str, PreTrainedConfig] = {  # as published
     "openai-community/gpt2": GPT2Config(activation_function="gelu_pytorch_tanh"),
     "meta-llama/Llama-3.2-1B-Instruct": LlamaConfig(
-        hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, tie_word_embeddings=True, **LLAMA
+        hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
+        tie_word_embeddings=True, **LLAMA
     ),
     "meta-llama/Llama-3.1-8B-Instruct": LlamaConfig(
         hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, **LLAMA
@@ -61,7 +61,7 @@ SHAPES: dict[str, PreTrainedConfig] = {  # as published
 PEAKS = {"A100": {"no": 19.5e12, "bf16": 312e12}, "H100": {"no": 67e12, "bf16": 989e12}}  # dense FLOP/s, data sheets (SXM)
 UTILISATION = {"no": 0.5, "bf16": 0.25}  # assumed share of the peak that long reads reach, forward and backward
 LAYER_SECONDS = 1e-3  # assumed least time of one layer, forward and backward, however few tokens it reads: kernel launches
-LOGIT_BYTES = 14  # of a logit: in bf16, in fp32, its log-softmax and its gradient
+LOGIT_BYTES = 14  # of a logit at the peak: in bf16, in fp32, its log-softmax (4, which autograd keeps) and its gradient
 LENGTHS = RUNS / "lengths.json"
 BEGIN, END = "<!-- estimate:begin -->", "<!-- estimate:end -->"
 Lengths = Sequence[tuple[int, Sequence[int], int]]  # tokens of a question, of each step, of the answer
@@ -180,11 +180,19 @@ def activations(shape: Shape, sequence: Arranged, per_layer: float, value: int) 
     return shape.layers * (tokens * per_layer + again) + LOGIT_BYTES * shape.vocabulary * n_supervised(sequence)
 
 
+def copies(shape: Shape, sequence: Arranged) -> int:
+    """Bytes of the bf16 copies that autocast makes of the weights: once of trained ones, in every pass of frozen ones."""
+    if shape.full:
+        return 2 * (shape.matmul + shape.writer + shape.head)
+    return 2 * (shape.matmul * len(reads(sequence)) + shape.head * (1 + bool(sequence.teacher)))
+
+
 def estimate(plan: Plan) -> Estimate:
     """The cost of a rehearsed run."""
     shape, options = shape_of(plan.reasoner), plan.options
     rows = min(options.micro_batch or options.batch_size, options.batch_size)
-    value = 2 if options.precision == "bf16" else 4
+    bf16 = options.precision == "bf16"
+    value = 2 if bf16 else 4
     per_layer = layer_bytes(plan.reasoner.spec, options.precision)
     steps = sum(stage.steps for stage in plan.method.curriculum)
     tokens = flops = heaviest = 0.0
@@ -196,14 +204,14 @@ def estimate(plan: Plan) -> Estimate:
         share, micros = stage.steps / steps, options.batch_size / rows
         tokens += share * micros * statistics.fmean(sum(new for new, _ in one) for one in passes)
         flops += share * micros * (heads + statistics.fmean(sum(cost for _, cost in one) for one in passes))
-        heaviest = max(heaviest, *(activations(shape, one, per_layer, value) for one in arranged))
+        held = (rows * activations(shape, one, per_layer, value) + bf16 * copies(shape, one) for one in arranged)
+        heaviest = max(heaviest, *held)
         for gpu, peak in PEAKS.items():
             speed = UTILISATION[options.precision] * peak[options.precision]
             least = shape.layers * LAYER_SECONDS
             reading = statistics.fmean(sum(max(least, cost / speed) for _, cost in one) for one in passes)
             seconds[gpu] += stage.steps * micros * (reading + heads / speed)
-    copies = (2 * (shape.matmul + shape.head) if options.precision == "bf16" else 0) + 4 * shape.total
-    memory = copies + 12 * shape.trained + rows * heaviest  # gradient and Adam's two moments
+    memory = 4 * shape.total + 12 * shape.trained + heaviest  # fp32 weights; gradient and Adam's two moments
     return Estimate(shape.trained, tokens, flops, memory, steps, {gpu: s / 3600 for gpu, s in seconds.items()})
 
 

@@ -109,10 +109,11 @@ def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
 
 @small
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_memory_is_what_autograd_keeps(lm, name, precision, monkeypatch):
+@pytest.mark.parametrize(("precision", "lora"), [("no", 0), ("bf16", 0), ("bf16", 8)])
+def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
     monkeypatch.setattr(estimate, "SHAPES", SMALL)
-    plan, batch = made(lm, name, lora=8, precision=precision)
+    monkeypatch.setattr(estimate, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
+    plan, batch = made(lm, name, lora, precision)
     held, kept = {p.untyped_storage().data_ptr() for p in plan.reasoner.parameters()}, {}
 
     def keep(tensor):
@@ -125,8 +126,7 @@ def test_memory_is_what_autograd_keeps(lm, name, precision, monkeypatch):
     real = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in held)
     cost = estimate.estimate(plan)
     shape = estimate.shape_of(plan.reasoner)
-    weights = 4 * shape.total + 12 * shape.trained + (2 * (shape.matmul + shape.head) if precision == "bf16" else 0)
-    assert cost.memory - weights == pytest.approx(real, rel=0.25)
+    assert cost.memory - 4 * shape.total - 12 * shape.trained == pytest.approx(real, rel=0.15)
 
 
 def test_shapes_have_the_published_sizes():
@@ -134,7 +134,7 @@ def test_shapes_have_the_published_sizes():
     for name, size in published.items():
         (lm,) = (lm for lm in SHAPES if name in lm)
         with torch.device("meta"):
-            assert AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters() == pytest.approx(size, rel=1e-4), lm
+            assert AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters() == pytest.approx(size, rel=5e-4), lm
 
 
 def test_readme_holds_a_row_for_every_run():

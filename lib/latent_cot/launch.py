@@ -1,6 +1,5 @@
 """The same training on several processes, started from a notebook in which nothing has touched CUDA yet."""
 
-import contextlib
 import tempfile
 from pathlib import Path
 
@@ -17,11 +16,10 @@ def train_on(n_processes: int, *arguments, folder: Path | None = None) -> pd.Dat
 
     They leave the checkpoint of a finished run, from which this process takes weights and history.
     """
-    n_gpus = torch.cuda.device_count()
     with tempfile.TemporaryDirectory() as scratch:
-        if (n_processes := n_processes or n_gpus) > 1:
+        if (n := n_processes or torch.cuda.device_count()) > 1:
             folder = folder or Path(scratch)
-            with contextlib.nullcontext() if n_gpus else patch_environment(accelerate_use_cpu="yes"):
-                free_port = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-                notebook_launcher(lambda: train(*arguments, folder=folder, progress_bar=False), num_processes=n_processes, **free_port)
+            free_port = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+            with patch_environment(accelerate_use_cpu="no" if torch.cuda.device_count() else "yes"):
+                notebook_launcher(lambda: train(*arguments, folder=folder, progress_bar=False), (), n, **free_port)
         return train(*arguments, folder=folder)
