@@ -16,10 +16,10 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help setup tables test lab bench report record strip clean
+.PHONY: help setup tables test lab bench check-paper estimate report record strip clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1'
 
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
@@ -53,6 +53,12 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m papermill_runs.bench
+
+check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; about 20 minutes
+	$(PY) -m papermill_runs.check_paper $(if $(ONLY),--only '$(ONLY)')
+
+estimate: $(STAMP) ## what every row of the paper tier costs on a GPU; writes README's table
+	$(PY) -m papermill_runs.estimate paper --readme README.md
 
 report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \

@@ -41,6 +41,7 @@ rule run:
         out=lambda wildcards: local(run_of(wildcards).folder),
         arguments=lambda wildcards: [f"{name}={json.dumps(value)}" for name, value in run_of(wildcards).arguments.items()],
     threads: lambda wildcards: run_of(wildcards).threads
+    resources: gpu=lambda wildcards: run_of(wildcards).gpu
     shell:
         "OMP_NUM_THREADS={threads} {sys.executable} -m papermill_runs.grid run {wildcards.notebook} --out {params.out:q} {params.arguments:q}"
 

@@ -32,7 +32,7 @@ from papermill_runs.results import load_results, run_id
 
 RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
-GRID_KEYS = {"tier", "threads", "runs"}
+GRID_KEYS = {"tier", "threads", "gpu", "runs"}
 RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings"}
 
 
@@ -48,6 +48,7 @@ class Run:
     after: Run | None = None
     extra: bool = False
     threads: int = 1
+    gpu: int = 0
 
     @property
     def id(self) -> str:
@@ -74,6 +75,15 @@ class _Yaml(yaml.SafeLoader):
 
 _FLOAT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def _epochs(loader: _Yaml, node: yaml.SequenceNode) -> int:
+    """`!epochs [epochs, problems, batch size]`: that many passes over the problems, in optimiser steps."""
+    epochs, problems, batch = loader.construct_sequence(node)
+    return round(epochs * problems / batch)
+
+
+_Yaml.add_constructor("!epochs", _epochs)
 
 
 def parse_yaml(text: str | IO[str]) -> Any:
@@ -122,6 +132,7 @@ def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
                     after=known.get(after),
                     extra=entry.get("extra", False),
                     threads=grid.get("threads", 1),
+                    gpu=grid.get("gpu", 0),
                 )
         runs += known.values()
     return runs
@@ -150,9 +161,11 @@ def record(tier: str) -> list[Path]:
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
     """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)]
-    command += ["--cores", str(jobs), "--nolock", "--rerun-incomplete", "--keep-going"]
-    command += ["--quiet", "progress", "rules", "host", "reason"]
+    command += ["--nolock", "--rerun-incomplete", "--keep-going"]
+    command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]
+    if "--profile" not in options:  # on this machine; a run that wants a GPU takes all there are, so one at a time
+        command += ["--cores", str(jobs), "--resources", "gpu=1"]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}"}
     process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])

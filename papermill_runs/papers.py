@@ -31,8 +31,16 @@ FROZEN_BENCHMARKS = {  # task: what the paper calls it
 SECTIONS = {  # title, and the benchmark of the papers beside it
     "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k"),
     "graph": ("Graph search, ProsQA in miniature", "ProsQA"),
-    "prontoqa": ("Deduction, ProntoQA in miniature", "ProntoQA"),
+    "prontoqa": ("Deduction, ProntoQA (tier tiny: in miniature)", "ProntoQA"),
     "gsm8k": ("GSM8K, the real problems", "GSM8k"),
+    "prosqa": ("ProsQA", "ProsQA"),
+    "prosqa_mixed": ("ProsQA, other stages mixed in: the model of the planning analysis", None),
+    "gpt2_aug": ("GSM8k-Aug, GPT-2 with LoRA", "GSM8k"),
+    "gpt2_nl": ("GSM8k-Aug-NL, GPT-2", None),
+    "gpt2_csqa": ("CommonsenseQA, GPT-2", None),
+    "llama_aug": ("GSM8k-Aug, LLaMA-3.2-1B", None),
+    "llama_nl": ("GSM8k-Aug-NL, LLaMA-3.2-1B", None),
+    "llama_csqa": ("CommonsenseQA, LLaMA-3.2-1B", None),
     "arithmetic2": ("Arithmetic with two layers and two to four steps: a counter-example", None),
 }
 _CELL = re.compile(r"(?P<accuracy>\d+\.\d+)(?:±(?P<spread>\d+\.\d+))?(?:/(?P<tokens>\d+\.\d+))? (?P<mark>[V2R])")

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -62,6 +63,15 @@ def write_atomic(path: str | Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_block(path: str | Path, block: str) -> None:
+    """Put `block` in place of what stands between its first and last line. Raises `ValueError` unless these are there once."""
+    (begin, *_, end), old = block.splitlines(), Path(path).read_text(encoding="utf-8")
+    new, found = re.subn(f"{begin}.*?{end}", lambda _: block, old, flags=re.DOTALL)
+    if found != 1:
+        raise ValueError(f"{path} needs {begin} … {end} once, has it {found} times")
+    write_atomic(path, new)
 
 
 def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:

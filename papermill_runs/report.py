@@ -20,7 +20,7 @@ from pandas.io.formats.style import Styler
 from latent_cot.plots import OUTCOMES
 from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
-from papermill_runs.records import write_atomic
+from papermill_runs.records import replace_block, write_atomic
 from papermill_runs.results import load_results
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
@@ -183,11 +183,7 @@ def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> 
 
 def update_readme(readme: str | Path, tables: Sequence[Section], figure: str) -> None:
     """Put `readme_block` in place of what stands between the markers. Raises `ValueError` without markers."""
-    block, old = readme_block(tables, figure), Path(readme).read_text(encoding="utf-8")
-    new, found = re.subn(f"{BEGIN}.*?{END}", lambda _: block, old, flags=re.DOTALL)
-    if found != 1:
-        raise ValueError(f"{readme} needs {BEGIN} … {END} once, has it {found} times")
-    write_atomic(readme, new)
+    replace_block(readme, readme_block(tables, figure))
 
 
 def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:

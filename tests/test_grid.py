@@ -222,6 +222,16 @@ def test_dry_run_and_wrong_grid_start_nothing(checkout):
     assert "no parameter 'tusk'; did you mean 'task'?" in output and "Traceback" not in output
 
 
+def test_the_slurm_profile_submits_every_run_with_its_gpu(checkout):
+    checkout.runs.joinpath("toy.yaml").write_text(GRID.replace("tier: toy", "tier: toy\ngpu: 1"))
+    profile = str(ROOT / "papermill_runs" / "slurm")
+    status, output = checkout.call("toy", "--dry-run", "--", "--profile", profile)
+    assert (status, checkout.starts()) == (0, []), output
+    for variant in ("first", "second", "alone"):
+        assert f"variant={variant}, seed=0" in output
+    assert output.count("gpu=1") == 3 and output.count("runtime=2880") == 3
+
+
 def test_grid_from_first_run_to_stale_records(checkout, notebook):
     status, output = checkout.call("toy", "--jobs", "2")
     assert status == 0, output

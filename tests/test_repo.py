@@ -61,8 +61,8 @@ def test_conda_environment_agrees_with_pyproject():
 
 
 def test_makefile_and_readme_name_the_same_targets():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s\n]|$)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)\b(?=[`\s\n]|$)", (ROOT / "README.md").read_text()))
     assert {"tables", "test"} <= named
     assert {name for name in named if name not in targets} == set()
 

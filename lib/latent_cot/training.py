@@ -40,7 +40,7 @@ class TrainOptions:
     micro_batch: int = 0  # problems per forward pass and process; 0: all at once
     weight_decay: float = 0.01
     clip: float = 1.0  # gradient norm
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: Seq[float] = (0.9, 0.98)
     writer_lr_factor: float = 1.0
     precision: Literal["no", "bf16"] = "no"  # autocast
     validations: int = 4  # in the last stage, evenly spaced; the best weights are kept

@@ -90,8 +90,8 @@ BENCHMARKS = {
     "date-understanding": Benchmark("test=date_understanding/task.json",
         "tasksource/bigbench:date_understanding test=train+validation", grading.grade_letter, date_understanding),
     "commonsenseqa": Benchmark(
-        "train=commonsenseqa/commonsenseqa_cot_train*.jsonl valid=commonsenseqa/dev_rand_split.jsonl",
-        "zen-E/CommonsenseQA-GPT4omini train=train valid=validation", grading.grade_letter, commonsenseqa),
+        "train=commonsenseqa/commonsenseqa_cot_train*.jsonl test=commonsenseqa/dev_rand_split.jsonl",
+        "zen-E/CommonsenseQA-GPT4omini train=train test=validation", grading.grade_letter, commonsenseqa),
     "prosqa": Benchmark(COCONUT.format("prosqa"), grade=grading.grade_statement, must_have_steps=True),
     "prontoqa": Benchmark(COCONUT.format("prontoqa"), grade=grading.grade_true_false, must_have_steps=True),
 }  # fmt: skip
@@ -134,7 +134,8 @@ def read(benchmark: Benchmark, record: object) -> Parts:
 
 
 def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *, drop_non_digit: bool = True) -> Task:
-    """Read a benchmark whole, then cut each split named in `sizes` to its first problems.
+    """Read a benchmark whole, then cut each split named in `sizes` to its first problems; a validation split that is asked
+    for and not published is the end of the training split.
 
     Training problems whose question occurs in another split, or again, are dropped; so are, as in CODI's recipe,
     those of GSM8k-Aug whose answer does not start with a digit. DataError names file and line.
@@ -161,6 +162,8 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
                 problems.append(problem)
         splits[split] = tuple(problems[: (sizes or {}).get(split)])
         report |= {split: dict(dropped)} if dropped else {}
+    if "train" in splits and "valid" not in splits and (n := (sizes or {}).get("valid")):  # none is published
+        splits |= {"train": splits["train"][:-n], "valid": splits["train"][-n:]}
     return Task(name, splits, benchmark.grade, report=report)
 
 

@@ -1,0 +1,25 @@
+"""The same training on several processes, started from a notebook in which nothing has touched CUDA yet."""
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import notebook_launcher
+from accelerate.utils import patch_environment
+
+from latent_cot.training import train
+
+
+def train_on(n_processes: int, *arguments, folder: Path | None = None) -> pd.DataFrame:
+    """`train(*arguments, folder=folder)` on `n_processes` that share every batch (0: one for each GPU there is).
+
+    They leave the checkpoint of a finished run, from which this process takes weights and history.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        if (n := n_processes or torch.cuda.device_count()) > 1:
+            folder = folder or Path(scratch)
+            free_port = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+            with patch_environment(accelerate_use_cpu="no" if torch.cuda.device_count() else "yes"):
+                notebook_launcher(lambda: train(*arguments, folder=folder, progress_bar=False), (), n, **free_port)
+        return train(*arguments, folder=folder)

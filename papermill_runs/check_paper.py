@@ -1,0 +1,199 @@
+"""Every row of the paper tier, tried without a GPU: `make check-paper`, or
+
+    python -m papermill_runs.check_paper [--tier TIER] [--only GLOB] [--record]
+
+A row's notebook is rehearsed: it reads real lines, builds its model at the real shape with random weights, its method and
+its options. Then it takes two optimiser steps (the first and the last stage, of two problems each) on this machine. Beside it
+stands what the row will cost on a GPU (`estimate`), on the lengths of the lines just read.
+
+What is not at hand is stood in for, and said: a split without lines takes another split's, GSM8k-Aug-NL takes GSM8K's own
+sentences, LLaMA and Qwen take SmolLM2's tokenizer, a model that is too large for this machine loses layers.
+`--record` keeps the lengths for `estimate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import gc
+import json
+import os
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate.state import AcceleratorState
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedTokenizerFast
+
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
+from latent_cot.tasks import Problem, Task, load_task
+from latent_cot.tasks.files import read_records
+from latent_cot.tokens import add_markers
+from latent_cot.training import train
+from papermill_runs.estimate import (
+    COLUMNS,
+    LENGTHS,
+    SHAPES,
+    Estimate,
+    blank_plan,
+    estimate,
+    lengths_key,
+    line,
+    row,
+    sample,
+    shape_of,
+)
+from papermill_runs.grid import Run, grid_path, read_grid
+from papermill_runs.records import write_atomic
+from papermill_runs.rehearsal import Plan, rehearse
+
+LINES = 300  # training lines that a row reads
+LARGEST = 2e9  # parameters that are kept; a larger model is cut to this many layers:
+LAYERS_KEPT = 2
+SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
+
+
+def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerFast:
+    """GPT-2's own tokenizer; for others SmolLM2's with unused words up to the size of the vocabulary."""
+    if "gpt2" in lm:
+        folder = Path(os.environ["LATENT_COT_DATA"]) / "gpt2_tokenizer"
+        return GPT2TokenizerFast(vocab=str(folder / "encoder.json"), merges=str(folder / "vocab.bpe"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_folder())
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    words = parts["model"]["vocab"]
+    words |= {f"<unused{i}>": i for i in range(len(tokenizer), vocabulary)}
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), eos_token=tokenizer.eos_token)
+
+
+@functools.cache
+def depth(lm: str) -> int:
+    """How many layers of a model are checked."""
+    with torch.device("meta"):
+        size = AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters()
+    return SHAPES[lm].num_hidden_layers if size <= LARGEST else LAYERS_KEPT
+
+
+def write_model(lm: str, folder: Path) -> None:
+    """A model folder of a published shape, the markers included: random weights in bf16, and a tokenizer."""
+    config = copy.deepcopy(SHAPES[lm])
+    tokenizer = add_markers(tokenizer_for(lm, config.vocab_size))
+    config.vocab_size, config.num_hidden_layers = len(tokenizer), depth(lm)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@functools.cache
+def nearest(name: str, **options: Any) -> Task:
+    """The real lines of a task, or those nearest to them, in full."""
+    if name != "gsm8k-aug-nl":
+        return load_task(name, **options)
+    splits = {}
+    for split in ("train", "test"):
+        records = read_records(Path(os.environ["LATENT_COT_DATA"]) / "gsm8k" / f"{split}.jsonl")
+        parts = ((record["question"], *record["answer"].split("####"), place) for place, record in records)
+        sentences = ((q, re.sub("<<.*?>>", "", steps).strip().splitlines(), a.strip(), place) for q, steps, a, place in parts)
+        splits[split] = tuple(Problem(q, tuple(steps), a, place) for q, steps, a, place in sentences)
+    return replace(load_task("gsm8k"), splits=splits)
+
+
+def sampled_task(name: str, *, sizes: dict[str, int], **options: Any) -> Task:
+    """`load_task` with a sample of the real lines, and another split's lines for a split without."""
+    found = nearest(name, **options)
+    pools = {split: found.splits.get(split) or max(found.splits.values(), key=len) for split in sizes}
+    counts = {split: min(LINES if split == "train" else 4, sizes[split], len(pools[split])) for split in sizes}
+    return replace(found, splits={split: tuple(random.Random(0).sample(pools[split], n)) for split, n in counts.items()})
+
+
+def stood_in(name: str, lm: str) -> str:
+    """What a row's check stands on instead of its own data and tokenizer; "" if on these."""
+    have = nearest(name).splits
+    said = ["GSM8K's sentences"] if name == "gsm8k-aug-nl" else [] if "train" in have else [f"{', '.join(have)} for train"]
+    said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
+    return ", ".join(said + [f"{depth(lm)} layers"] * (depth(lm) < SHAPES[lm].num_hidden_layers))
+
+
+def two_steps(plan: Plan) -> str:
+    """Train for two optimiser steps; returns the losses. Raises if a loss or a gradient is not finite or nothing moved."""
+    stages = plan.method.curriculum
+    short = (replace(stages[0], steps=1, warmup=0), replace(stages[-1], steps=1, warmup=0))
+    options = replace(plan.options, batch_size=2, micro_batch=1, validations=0)
+    before = {n: p.detach().clone() for n, p in plan.reasoner.named_parameters() if p.requires_grad and p.numel() < SMALL}
+    problems = sorted(plan.problems, key=lambda problem: problem.n_tokens)[len(plan.problems) // 2 :][:4]
+    AcceleratorState._reset_state(reset_partial_state=True)  # the row before may have had another precision
+    history = train(plan.reasoner, replace(plan.method, curriculum=short), problems, options, progress_bar=False)
+    still = [name for name, p in plan.reasoner.named_parameters() if name in before and torch.equal(before[name], p)]
+    if still:
+        raise AssertionError(f"did not move: {still[:5]}")
+    return " ".join(f"{loss:.2f}" for loss in history.loss)
+
+
+def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner]) -> tuple[Estimate, str, list]:
+    """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoner."""
+
+    def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
+        if spec not in built:
+            built.clear()
+            gc.collect()
+            built[spec] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
+            for parameter in built[spec].parameters():
+                if not parameter.requires_grad:  # half the memory of LLaMA
+                    parameter.data = parameter.data.bfloat16()
+        return built[spec]
+
+    plan = rehearse(run, {"load_task": sampled_task, "build_reasoner": build, "warm_start": lambda *_: None})
+    losses, lengths = two_steps(plan), sample(plan.problems)
+    blank = blank_plan(run, lengths)
+    cost = estimate(blank)
+    trained = sum(p.numel() for p in plan.reasoner.parameters() if p.requires_grad)
+    if depth(run.parameters["lm"]) == shape_of(blank.reasoner).layers and trained != cost.trained:
+        raise AssertionError(f"trains {trained:,} parameters, not the {cost.trained:,} of the estimate")
+    return cost, losses, lengths
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m papermill_runs.check_paper", description=__doc__.partition("\n")[0])
+    parser.add_argument("--tier", default="paper")
+    parser.add_argument("--only", default="*", metavar="GLOB", help="runs by name, such as '*/gsm8k-*'")
+    parser.add_argument("--record", action="store_true", help=f"keep the lengths in {LENGTHS.name}")
+    options = parser.parse_args(argv)
+    runs = [run for run in read_grid(grid_path(options.tier)) if fnmatch(run.id, options.only)]
+    runs.sort(key=lambda run: (list(SHAPES).index(run.parameters["lm"]), run.notebook))  # few models are built twice
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    started, failed, kept, built = time.monotonic(), [], {}, {}
+    print(line(COLUMNS), "loss, loss  seconds  stands on", sep="  ")
+    with tempfile.TemporaryDirectory() as folder:
+        models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(run.parameters["lm"] for run in runs)}
+        for lm in models:
+            write_model(lm, Path(models[lm]))
+        for run in runs:
+            clock, (task, lm) = time.monotonic(), (run.parameters["task"], run.parameters["lm"])
+            try:
+                cost, losses, lengths = check(run, models, built)
+            except Exception as error:
+                failed.append(run.id)
+                print(f"FAILED {run.id}: {type(error).__name__}: {error}", flush=True)
+                continue
+            stands_on = stood_in(task, lm) or "its own lines"
+            kept[lengths_key(run)] = {"from": stands_on, "lengths": lengths}
+            print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", stands_on, sep="  ", flush=True)
+    print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")
+    if options.record:
+        rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(kept[key])}" for key in sorted(kept))
+        write_atomic(LENGTHS, f"{{\n{rows}\n}}\n")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""The paper tier without a GPU: its rows build what they say, cost what they really cost, and train on several processes."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+
+from latent_cot.coconut import CoconutOptions, coconut
+from latent_cot.codi import CodiOptions, codi
+from latent_cot.explicit import cot
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora
+from latent_cot.sequences import Encoded, collate
+from latent_cot.tokens import tiny_tokenizer
+from latent_cot.training import TrainOptions
+from papermill_runs import check_paper, estimate
+from papermill_runs.estimate import SHAPES, blank_plan, lengths_key
+from papermill_runs.grid import grid_path, parse_yaml, read_grid
+from papermill_runs.notebooks import run_notebook
+from papermill_runs.rehearsal import Plan
+
+SMALL = {
+    "openai-community/gpt2": GPT2Config(n_embd=128, n_layer=3, n_head=2, activation_function="gelu_pytorch_tanh"),
+    "meta-llama/Llama-3.2-1B-Instruct": LlamaConfig(
+        vocab_size=50_257, hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=True,
+    ),
+}  # fmt: skip
+METHODS = {
+    "cot": cot(5, 1e-3),
+    "coconut": coconut(CoconutOptions(), 1, 1, 1e-3),
+    "codi": codi(CodiOptions(), 5, 1e-3),
+}
+RUNS = {run.variant: run for run in read_grid(grid_path("paper"))}
+LENGTHS = json.loads(estimate.LENGTHS.read_text())
+small = pytest.mark.parametrize("lm", SMALL, ids=("gpt2", "llama"))
+
+
+# --- the grid ------------------------------------------------------------------------------------------------------
+
+
+def test_epochs_are_optimiser_steps():
+    assert parse_yaml("!epochs [40, 385620, 128]") == 120_506
+    with pytest.raises(ValueError):
+        parse_yaml("!epochs [40, 128]")
+
+
+def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
+    """The whole of a rehearsed run, beside what PAPERS-quoting comments promise: epochs, lr, LoRA, thoughts."""
+    monkeypatch.setattr(estimate, "SHAPES", SMALL)
+    epochs = {
+        "gsm8k-cot": 25, "gsm8k-icot": 80, "gsm8k-coconut": 44, "gsm8k-no_curriculum": 50, "prontoqa-coconut": 50,
+        "prosqa-no_curriculum": 50, "prosqa-cot": 50, "gpt2_aug-codi": 40, "gpt2_nl-coconut": 50, "gpt2_csqa-codi": 50,
+        "llama_aug-codi": 10, "llama_aug-coconut": 10, "llama_aug-icot": 10, "llama_nl-codi": 3, "llama_csqa-codi": 3,
+    }  # fmt: skip
+    for variant, wanted in epochs.items():
+        run = RUNS[variant]
+        plan = blank_plan(run, LENGTHS[lengths_key(run)]["lengths"])
+        steps = sum(stage.steps for stage in plan.method.curriculum)
+        problems = run.parameters["n_train"] - (100 if "csqa" in variant else 0)
+        assert steps * plan.options.batch_size / problems == pytest.approx(wanted, rel=0.01), variant
+        lora, lr = plan.reasoner.spec.lora_rank, plan.method.curriculum[-1].lr
+        if variant.endswith("codi"):
+            assert (lora, lr, plan.options.clip) == (128, 8e-4 if "llama" in variant else 3e-3, 2.0)
+            assert plan.method.curriculum[0].warmup == pytest.approx(0.03 * steps, abs=1)
+            assert plan.method.options.distill_weight == (20 if "llama" in variant else 1)
+            assert plan.method.options.keep_last_step == ("csqa" in variant)
+        elif "gpt2" not in variant and "llama" not in variant and "icot" not in variant:
+            assert (lora, lr, plan.options.precision) == (0, 1e-4, "no")
+            assert {(stage.schedule, stage.warmup) for stage in plan.method.curriculum} == {("constant_with_warmup", 0)}
+
+
+def test_every_row_has_lengths():
+    assert {lengths_key(run) for run in RUNS.values()} == set(LENGTHS)
+
+
+# --- the estimate --------------------------------------------------------------------------------------------------
+
+
+def made(lm: str, name: str, lora: int, precision: str = "no", attention: str = "sdpa") -> tuple[Plan, object]:
+    """A small real model, and a batch of problems that are all alike: no padding."""
+    method = METHODS[name]
+    spec = ReasonerSpec(lm=lm, writer=method.writer, lora_rank=lora, lora_dropout=0.0)
+    torch.manual_seed(0)
+    model, rows = AutoModelForCausalLM.from_config(SMALL[lm], attn_implementation=attention), 6
+    reasoner = Reasoner(add_lora(model, spec) if lora else model, tiny_tokenizer(("x",)), spec)
+    problem = Encoded("0", (5,) * 40, ((6,) * 9,) * 3, (7,) * 6, door=3)
+    arranged = method.curriculum[-1].arrange(problem, reasoner.markers, random.Random(0))
+    options = TrainOptions(batch_size=rows, precision=precision)
+    plan = Plan(reasoner, replace(method, curriculum=method.curriculum[-1:]), [problem], options)
+    return plan, collate([arranged] * rows, reasoner.markers)
+
+
+@small
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("lora", [0, 8])
+def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
+    monkeypatch.setattr(estimate, "SHAPES", SMALL)
+    plan, batch = made(lm, name, lora, attention="eager")  # the counter does not see the fused kernel of a CPU
+    with FlopCounterMode(display=False) as counter:
+        sum(plan.method.supervise(plan.reasoner, batch).values()).backward()
+    assert estimate.estimate(plan).flops == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
+@small
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("precision", "lora"), [("no", 0), ("bf16", 0), ("bf16", 8)])
+def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
+    monkeypatch.setattr(estimate, "SHAPES", SMALL)
+    monkeypatch.setattr(estimate, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
+    plan, batch = made(lm, name, lora, precision)
+    held, kept = {p.untyped_storage().data_ptr() for p in plan.reasoner.parameters()}, {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            sum(plan.method.supervise(plan.reasoner, batch).values())
+    real = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in held)
+    cost = estimate.estimate(plan)
+    shape = estimate.shape_of(plan.reasoner)
+    assert cost.memory - 4 * shape.total - 12 * shape.trained == pytest.approx(real, rel=0.15)
+
+
+def test_shapes_have_the_published_sizes():
+    published = {"gpt2": 124.4e6, "Llama-3.2-1B": 1235.8e6, "3.1-8B": 8030.3e6, "2.5-1.5B": 1543.7e6, "2.5-7B": 7615.6e6}
+    for name, size in published.items():
+        (lm,) = (lm for lm in SHAPES if name in lm)
+        with torch.device("meta"):
+            assert AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters() == pytest.approx(size, rel=5e-4), lm
+
+
+def test_readme_holds_a_row_for_every_run():
+    text = (estimate.RUNS.parent / "README.md").read_text()
+    block = text[text.index(estimate.BEGIN) : text.index(estimate.END)]
+    assert [line.split(" | ")[0][5:] for line in block.splitlines() if line.startswith("| 0")] == list(RUNS)
+
+
+# --- the check -----------------------------------------------------------------------------------------------------
+
+
+def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_path):
+    """Thin models, so that every row is tried here; `make check-paper` has them at their real shape."""
+    for module in (estimate, check_paper):
+        monkeypatch.setattr(module, "SHAPES", SMALL)
+    monkeypatch.setattr(check_paper, "LENGTHS", tmp_path / "lengths.json")
+    assert check_paper.main(["--only", "*codi*", "--record"]) == 0
+    output = capsys.readouterr().out
+    assert "6 of 6 rows passed" in output and "GSM8K's sentences, SmolLM2's tokenizer" in output
+    recorded = json.loads((tmp_path / "lengths.json").read_text())
+    ours = {key: LENGTHS[key]["lengths"] for key in recorded if "gpt2" in key}  # llama's vocabulary is cut in this test
+    assert ours == {key: recorded[key]["lengths"] for key in ours}
+
+
+def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
+    for module in (estimate, check_paper):
+        monkeypatch.setattr(module, "SHAPES", SMALL)
+    monkeypatch.setattr(check_paper, "train", lambda *_, **__: 1 / 0)
+    assert check_paper.main(["--only", "*/prosqa-pause*"]) == 1
+    output = capsys.readouterr().out
+    assert "FAILED 02_explicit_baselines/prosqa-pause--s0: ZeroDivisionError" in output and "0 of 2 rows" in output
+
+
+def test_a_model_too_large_for_this_machine_loses_layers(data_dir, monkeypatch, tmp_path):
+    monkeypatch.setattr(check_paper, "SHAPES", SMALL)
+    monkeypatch.setattr(check_paper, "LARGEST", 1)
+    monkeypatch.setattr(check_paper, "depth", check_paper.depth.__wrapped__)
+    check_paper.write_model("openai-community/gpt2", tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["n_layer"] == check_paper.LAYERS_KEPT < 3
+    assert check_paper.stood_in("gsm8k-aug", "openai-community/gpt2") == "2 layers"
+
+
+# --- several processes ---------------------------------------------------------------------------------------------
+
+
+def test_two_processes_from_a_notebook_train_as_one(tmp_path):
+    small = {"budget": 0.01, "n_train": 256, "n_valid": 8, "n_test": 8, "batch_size": 6}
+    histories, finals = [], []
+    for n in (1, 2):
+        out = tmp_path / str(n) / "x--s0"
+        executed = run_notebook("03_coconut_stages", out, small | {"n_processes": n})
+        assert ("Launching training on 2" in executed.read_text()) == (n == 2)
+        with safe_open(out / "checkpoint.safetensors", framework="pt") as file:
+            histories.append([entry["loss"] for entry in json.loads(file.metadata()["progress"])["history"]])
+        finals.append(load_file(out / "model.safetensors"))
+    assert len(histories[0]) > 20
+    assert histories[0] == pytest.approx(histories[1], rel=1e-4)
+    for name, weight in finals[0].items():
+        torch.testing.assert_close(weight, finals[1][name], rtol=1e-2, atol=1e-4)
