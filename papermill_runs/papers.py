@@ -16,6 +16,7 @@ METHODS = {
     "no_cot": "No-CoT", "no_cot_long": "No-CoT (total budget)", "cot": "CoT", "pause": "Pause tokens", "icot": "iCoT",
     "coconut": "Coconut", "no_curriculum": "– without curriculum", "no_thought": "– without thought",
     "pause_as_thought": "– pause as thought", "codi": "CODI",
+    "codi_six": "CODI, six thoughts",
 }  # fmt: skip
 SECTIONS = {  # title, and the benchmark of the papers beside it
     "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k"),
