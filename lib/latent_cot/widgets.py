@@ -240,7 +240,8 @@ class Instrument:
         # A model that was also taught to write its steps does so where no thought is left, unless asked for the answer.
         said, seconds = self._answer(thinker.reasoner, thinker.prompt(self.problem, k, at_once=not left))
         self.outputs["silent"].value = card("In thoughts", said, seconds, self._grade(said))
-        self.outputs["bars"].value = bars(self._words(self.before), self._words(self._read(at_once=True)))
+        self.current = self._words(self._read(at_once=True))
+        self.outputs["bars"].value = bars(self._words(self.before), self.current)
         try:
             graph = parse(self.problem.question)
         except ValueError:
