@@ -108,7 +108,8 @@ class Page:
         self.call(f"element/{element}/value", text=keys)
 
     def press(self, button: str) -> None:
-        self.call(f"element/{self.element(f"//button[normalize-space()='{button}']")}/click")
+        element = self.element(f"//button[normalize-space()='{button}']")
+        self.call(f"element/{element}/click")
 
     def picture(self, path: Path, selector: str = ".instrument") -> None:
         found = self.call("element", using="css selector", value=selector)[ELEMENT]
@@ -130,7 +131,7 @@ def opened(width: int = 1400, height: int = 1400) -> Iterator[Page]:
             root = f"http://127.0.0.1:{driver_port}"
             session = wait_for(lambda: request("POST", f"{root}/session", wanted)["sessionId"], "browser")
             page = Page(f"{root}/session/{session}")
-            wait_for(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/voila/static/", timeout=5), "server")
+            wait_for(lambda: socket.create_connection(("127.0.0.1", port), timeout=5), "server")
             page.call("url", url=f"http://127.0.0.1:{port}/")
             wait_for(lambda: "In thoughts" in page.text(), "first answer")
             yield page
