@@ -1,7 +1,7 @@
 """The instrument as a page: notebook 06 without its code and its lesson, served by Voilà on loopback.
 
-    python -m papermill_runs.demo [PORT]                       serve it and open a browser, until Ctrl-C
-    python -m papermill_runs.demo --screenshots FOLDER         drive it in headless Chromium and keep pictures
+    python -m papermill_runs.demo [--port N]               serve it and open a browser, until Ctrl-C
+    python -m papermill_runs.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from papermill_runs.records import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "06_decoding_thoughts.ipynb"
 SHOWN = "instrument"  # the tag of the cells that make the page
-ENTER, ELEMENT = "\ue007", "element-6066-11e4-a52e-4f735466cecf"  # of the WebDriver standard
+ENTER, LEFT, ELEMENT = "\ue007", "\ue012", "element-6066-11e4-a52e-4f735466cecf"  # of the WebDriver standard
 
 
 @contextmanager
@@ -76,8 +77,11 @@ def wait_for(what: Callable[[], Any], name: str, seconds: float = 60) -> Any:
 def request(method: str, url: str, body: dict[str, Any] | None = None) -> Any:
     """One call of the WebDriver protocol."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=120) as answer:
-        return json.load(answer)["value"]
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=120) as answer:
+            return json.load(answer)["value"]
+    except urllib.error.HTTPError as error:
+        raise OSError(json.load(error)["value"]["message"]) from error
 
 
 class Page:
@@ -108,7 +112,7 @@ class Page:
         self.call(f"element/{element}/value", text=keys)
 
     def press(self, button: str) -> None:
-        element = self.element(f"//button[normalize-space()='{button}']")
+        element = self.element(f'//button[normalize-space()="{button}"]')
         self.call(f"element/{element}/click")
 
     def picture(self, path: Path, selector: str = ".instrument") -> None:
@@ -142,10 +146,36 @@ def opened(width: int = 1400, height: int = 1400) -> Iterator[Page]:
 
 
 def screenshots(folder: Path) -> None:
-    """Pictures of the instrument with a thought removed, and of the search tree of a graph."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Pictures of the instrument with one thought changed, and of a search after one thought and after two."""
     with opened() as page:
         page.press("2")
-        page.press("Remove")
-        wait_for(lambda: "removed" in page.text(".says"), "message")
+        page.press("Swap with another problem's")
+        wait_for(lambda: "Thought 2 taken" in page.text(".says"), "change")
         page.picture(folder / "instrument.png")
+        page.keys("Model", "Coconut, stages")
+        wait_for(lambda: "Which node" in page.text(), "tree")
+        for n_left in (2, 1):
+            before = page.text()
+            page.keys("Thoughts", LEFT)
+            wait_for(lambda: f"{n_left} thoughts" in page.text() != before, "fewer thoughts")
+        page.picture(folder / "search.png")
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m papermill_runs.demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--port", type=int, default=8866)
+    parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    if options.screenshots:
+        screenshots(options.screenshots)
+        return 0
+    with served(options.port) as process:
+        return process.wait()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,43 +1,28 @@
 """The instrument: ask a trained model in words and in thoughts, look into the thoughts, change them, watch the answer.
 
-Plain functions write HTML and escape every word that a model or a reader wrote; `Instrument` connects them to controls.
+A reader's question goes through `Thinker.prompt`, which refuses in plain words what the model cannot read; what is shown
+goes through `markup`, which escapes it.
 """
 
 import html
 import time
 from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 
 import ipywidgets as ui
-import networkx as nx
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_cot.evaluation import prompt
 from latent_cot.generation import Answer, answer
+from latent_cot.markup import STYLE, bars, card, heat_map, says, tree
 from latent_cot.models import Reasoner
 from latent_cot.plots import THOUGHT
 from latent_cot.probing import Reading, decode_levels, decode_thoughts, overwrite, read_along, remove
 from latent_cot.sequences import Layout, Sequence, encode
-from latent_cot.tasks import Graph, Problem, Task, parse
+from latent_cot.tasks import Problem, Task, parse
 from latent_cot.tokens import check_words
-
-# Legible from the back of a room; blue and orange stay apart for colour-blind eyes, and a number stands beside each colour.
-BLUE, ORANGE = "#0072B2", "#E69F00"
-STYLE = """<style>
-.instrument, .instrument :is(select, input, button) {font: 20px/1.35 system-ui, sans-serif !important; color: #111}
-.instrument :is(select, input, button) {height: 44px !important; line-height: 40px !important}
-.instrument :focus-visible {outline: 4px solid #D55E00 !important}
-.instrument button {background: #e8e8e8} .instrument button.mod-active {background: #0072B2; color: #fff}
-.instrument :is(.widget-label, .widget-readout) {font-size: 20px; height: 44px; line-height: 44px}
-.instrument h3 {font-size: 22px; margin: 14px 0 6px} .instrument p {margin: 4px 0} .instrument small {font-size: 15px}
-.instrument .big {font-size: 30px; line-height: 1.3; font-weight: 700} .instrument .card {width: 600px; margin-right: 24px}
-.instrument table {border-spacing: 3px; border-collapse: separate} .instrument th {text-align: left; white-space: nowrap}
-.instrument td {padding: 3px 8px; border-radius: 5px; text-align: center; white-space: nowrap}
-.instrument .says {background: #fff3d6; border-left: 8px solid #E69F00; padding: 8px 16px; overflow-wrap: anywhere}
-</style>"""
 
 
 @dataclass(frozen=True)
@@ -66,64 +51,6 @@ class Thinker:
         return prompt(encoded, self.reasoner.markers, n_thoughts, marked, at_once)
 
 
-def says(text: str) -> str:
-    """A message in plain words, cut where it gets long."""
-    return f"<div class=says role=status>{html.escape(text if len(text) < 300 else text[:300] + ' …')}</div>"
-
-
-def card(title: str, said: Answer | None, seconds: float, right: bool | None, note: str = "") -> str:
-    """What was written, and what it cost."""
-    shown = f"<h3>{title}</h3>"
-    if said is not None:
-        verdict = {True: "✓ right, ", False: "✗ wrong, ", None: ""}[right]
-        dots = f"<span style='color:{BLUE}'>{THOUGHT * len(said.thoughts)}</span>"
-        shown += f"<p class=big>{dots} {html.escape(said.text)}</p><p>{verdict}{len(said.thoughts)} thoughts + "
-        shown += f"{len(said.tokens)} tokens = {said.n_tokens} positions, {1000 * seconds:.0f} ms</p>"
-    return f"<div class=card>{shown}<p><small>{html.escape(note)}</small></p></div>"
-
-
-def heat_map(title: str, columns: Seq[str], rows: Mapping[str, Seq[tuple[float, str, str]]]) -> str:
-    """A table of (share, words, more words): the shade is the share, all words are in the cell's title."""
-
-    def cell(share: float, words: str, more: str) -> str:
-        look = f"background:rgba(0,114,178,{share:.2f});color:{'#fff' if share > 0.5 else '#111'}"
-        below = f"<br><small>{html.escape(more[:36])}</small>" if more else ""
-        return f"<td style='{look}' title='{html.escape(f'{words} {more}')}'>{html.escape(words)}{below}</td>"
-
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    lines = "".join(f"<tr><th>{name}</th>{''.join(cell(*item) for item in row)}</tr>" for name, row in rows.items())
-    return f"<h3>{title}</h3><table><tr><th></th>{head}</tr>{lines}</table>"
-
-
-def bars(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """The answer's distribution, its most probable words on either side."""
-    lines = ""
-    for word in sorted(before | after, key=lambda word: -max(before.get(word, 0), after.get(word, 0)))[:6]:
-        lines += f"<tr><th class=big>{html.escape(word)}</th>"
-        for colour, p in ((BLUE, before.get(word, 0)), (ORANGE, after.get(word, 0))):
-            lines += f"<td><progress value={p:.4f} style='accent-color:{colour};width:170px;height:24px'></progress> {p:.1%}</td>"
-    head = "<tr><th></th><th>thoughts as they were</th><th>as changed</th></tr>"
-    return f"<div class=card><h3>How probable is each answer?</h3><table>{head}{lines}</table></div>"
-
-
-def tree(graph: Graph, words: Mapping[str, float]) -> str:
-    """The graph, each node with the probability of being said next; a thick ring marks the root, orange the candidates."""
-    sources, places, drawn = [node for node, degree in graph.net.in_degree if not degree], {}, ""
-    for depth, nodes in enumerate(nx.bfs_layers(graph.net, sorted(sources, key=lambda node: node != graph.root))):
-        places |= {node: (50 + 120 * depth, 40 + 72 * row) for row, node in enumerate(nodes)}
-    for a, b in graph.edges:
-        (x, y), (x2, y2) = places[a], places[b]
-        drawn += f"<line x1={x} y1={y} x2={x2} y2={y2} stroke=#777 stroke-width=3 />"
-    for node, (x, y) in places.items():
-        p, ring = words.get(node, 0.0), ORANGE if node in graph.candidates else "#111"
-        width, ink = 6 if node in (graph.root, *graph.candidates) else 2, "#fff" if p > 0.5 else "#111"
-        drawn += f"<circle cx={x} cy={y} r=25 fill=#fff /><circle cx={x} cy={y} r=25 stroke={ring} stroke-width={width} "
-        drawn += f"fill={BLUE} fill-opacity={p:.2f} /><text x={x} y={y + 8} text-anchor=middle font-size=24 fill={ink}>"
-        drawn += f"{html.escape(node)}</text><text x={x + 30} y={y + 26} font-size=17>{f'{p:.0%}' if p >= 0.005 else ''}</text>"
-    size = f"width={80 + max(x for x, _ in places.values())} height={45 + max(y for _, y in places.values())}"
-    return f"<h3>Which node would it say next?</h3><svg {size}>{drawn}</svg>"
-
-
 class Instrument:
     """The controls. `thinkers` gives, by the name to show, how to load each model; an error while loading is shown."""
 
@@ -135,7 +62,7 @@ class Instrument:
         self.pick = ui.Dropdown(description="Pick", layout=wide)
         self.question = ui.Text(description="or type", layout=wide, continuous_update=False)
         self.n_thoughts = ui.IntSlider(description="Thoughts", min=0, layout=wide, continuous_update=False)
-        self.which = ui.ToggleButtons(description="Thought", style={"button_width": "56px"})
+        self.which = ui.ToggleButtons(style={"button_width": "56px"})
         self.word = ui.Text(placeholder="a word", layout=ui.Layout(width="130px"))
         actions = {"Ask": self._ask, "Remove": self._remove, "Swap with another problem's": self._swap}
         actions |= {"Overwrite with": self._write, "Restore": self._ask}
@@ -155,7 +82,7 @@ class Instrument:
                 ui.HBox([self.question, ask]),
                 out["message"],
                 ui.Box([out["aloud"], out["silent"]], layout=wrap),
-                ui.Box([self.which, *change, self.word, restore], layout=wrap),
+                ui.Box([ui.Label("Thought"), self.which, *change, self.word, restore], layout=wrap),
                 ui.Box([out["bars"], out["tree"]], layout=wrap),
                 out["levels"],
                 out["looks"],
@@ -209,55 +136,57 @@ class Instrument:
         text, k, reasoner = self.question.value, self.n_thoughts.value, thinker.reasoner
         known = {problem.question: problem for problem in thinker.task.splits["test"]}
         problem = known.get(text, Problem(text, (), ""))
-        (self.before,) = read_along(reasoner, [thinker.prompt(problem, k, at_once=True)])
+        words = [reasoner.tokenizer.decode([token]) for token in thinker.prompt(problem, k).question]
         self.problem, self.which.options, self.which.index = problem, [(str(i + 1), i) for i in range(k)], 0 if k else None
         said, seconds = None, 0.0
         if thinker.aloud is not None:
             said, seconds = self._answer(thinker.aloud, thinker.prompt(problem, 0, marked=False))
         self.outputs["aloud"].value = card("In words", said, seconds, self._grade(said), thinker.note)
-        names = [f"thought {i + 1}" for i in range(k)]
-        if k:
-            rows = {}
-            for level, decoded in reversed([*enumerate(decode_levels(reasoner, self.before.behind, top_k=4))]):
-                best = [[f"{word or '␣'} {p:.2f}" for word, p in row] for row in decoded]
-                rows[f"layer {level}" if level else "embedding"] = [
-                    (row[0][1], first, ", ".join(rest)) for row, (first, *rest) in zip(decoded, best)
-                ]
-            self.outputs["levels"].value = heat_map("What does each thought say?", names, rows)
-        words = [reasoner.tokenizer.decode([token]) for token in thinker.prompt(problem, k).question]
+        reading, names, rows = self._show(), [f"thought {i + 1}" for i in range(k)], {}
+        for level, decoded in reversed([*enumerate(decode_levels(reasoner, reading.behind, top_k=3))]):
+            best = [[f"{word or '␣'} {p:.2f}" for word, p in row] for row in decoded]
+            cells = [(row[0][1], first, ", ".join(rest)) for row, (first, *rest) in zip(decoded, best)]
+            rows[f"layer {level}" if level else "embedding"] = cells
+        self.outputs["levels"].value = heat_map("What does each thought say?", names, rows) if k else ""
         looks = {
             name: [(p, f"{100 * p:.0f}" if p >= 0.005 else "", "") for p in row[: len(words) + k]]
-            for name, row in zip([*names, "answer"], self.before.looks.tolist())
+            for name, row in zip([*names, "answer"], reading.looks.tolist())
         }
         columns = [*words, *(f"{THOUGHT}{i + 1}" for i in range(k))]
-        self.outputs["looks"].value = heat_map("Where does it look? (% of attention)", columns, looks)
-        self._show()
+        self.outputs["looks"].value = heat_map("Where does it look? (% of attention)", columns, looks, "looks")
 
-    def _show(self) -> None:
-        """The answer, with the thoughts as they are now."""
+    def _show(self) -> Reading:
+        """The answer, with the thoughts as they are now; the reading ends at the answer's door."""
         thinker, k = self.thinker, self.n_thoughts.value
-        left = k - sum(by is None for _, by in self.edits.values())
         # A model that was also taught to write its steps does so where no thought is left, unless asked for the answer.
-        said, seconds = self._answer(thinker.reasoner, thinker.prompt(self.problem, k, at_once=not left))
+        left = k - sum(by is None for _, by in self.edits.values())
+        asked, at_once = (thinker.prompt(self.problem, k, at_once=now) for now in (not left, True))
+        said, seconds = self._answer(thinker.reasoner, asked)
         self.outputs["silent"].value = card("In thoughts", said, seconds, self._grade(said))
-        self.current = self._words(self._read(at_once=True))
-        self.outputs["bars"].value = bars(self._words(self.before), self.current)
+        # The door it came to itself, after the steps it wrote; where it came to none, it is put before one.
+        written, door = asked.language + said.tokens, at_once.language[len(thinker.prompt(self.problem, k).language) :]
+        ends = [i for i in range(len(door), len(written)) if written[i - len(door) : i] == door]
+        reading = self._read(replace(at_once, language=written[: ends[0]]) if ends else at_once)
+        self.current = self._words(reading)
+        self.before = self.before if self.edits else self.current
+        self.outputs["bars"].value = bars(self.before, self.current if self.edits else None)
         try:
             graph = parse(self.problem.question)
         except ValueError:
             graph = None  # no question about a graph
         if graph:  # the next step where one is left, otherwise the answer
-            self.outputs["tree"].value = tree(graph, self._words(self._read(at_once=k == thinker.n_thoughts)))
+            now = self._read(at_once if k == thinker.n_thoughts else thinker.prompt(self.problem, k))
+            self.outputs["tree"].value = tree(graph, self._words(now))
         done = ". ".join(f"Thought {i + 1} {what}" for i, (what, _) in self.edits.items())
         self.outputs["message"].value = says(f"{done}.") if done else ""
+        return reading
 
     def _answer(self, reasoner: Reasoner, asked: Sequence) -> tuple[Answer, float]:
         started = time.perf_counter()
         (said,) = answer(reasoner, [asked], self.thinker.max_new_tokens, intervene=self._intervene)
         return said, time.perf_counter() - started
 
-    def _read(self, at_once: bool) -> Reading:
-        asked = self.thinker.prompt(self.problem, self.n_thoughts.value, at_once=at_once)
+    def _read(self, asked: Sequence) -> Reading:
         return read_along(self.thinker.reasoner, [asked], self._intervene)[0]
 
     def _grade(self, said: Answer | None) -> bool | None:
