@@ -50,6 +50,12 @@ def test_all_that_is_shown_is_escaped():
     assert len(says("<" * 10_000)) < 2000
 
 
+def test_a_tree_is_drawn_of_any_graph():
+    edges = (("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"), ("e", "e"))
+    drawn = tree(Graph(edges, "a", ("b", "c")), {"b": 0.25})
+    assert drawn.count("<circle") == 4 and "25%" in drawn
+
+
 def test_a_question_is_answered_in_words_and_in_thoughts(instrument):
     assert "nobody" in shown(instrument, "aloud") and "positions" not in shown(instrument, "aloud")
     assert "3 thoughts + " in shown(instrument, "silent")

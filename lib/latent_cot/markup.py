@@ -55,7 +55,7 @@ def heat_map(title: str, columns: Seq[str], rows: Mapping[str, Seq[tuple[float, 
 
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     lines = "".join(f"<tr><th>{name}</th>{''.join(cell(*item) for item in row)}</tr>" for name, row in rows.items())
-    return f"<h3>{title}</h3><table class={style}><tr><th></th>{head}</tr>{lines}</table>"
+    return f"<h3>{title}</h3><table class='{style}'><tr><th></th>{head}</tr>{lines}</table>"
 
 
 def bars(before: Mapping[str, float], after: Mapping[str, float] | None) -> str:
@@ -72,11 +72,12 @@ def bars(before: Mapping[str, float], after: Mapping[str, float] | None) -> str:
 
 def tree(graph: Graph, words: Mapping[str, float]) -> str:
     """The graph, each node with the probability of being said next; a thick ring marks the root, orange the candidates."""
-    sources, places, drawn = [node for node, degree in graph.net.in_degree if not degree], {}, ""
-    for depth, nodes in enumerate(nx.bfs_layers(graph.net, sources)):
+    places, drawn = {}, ""
+    sources = {node for node, degree in graph.net.in_degree if not degree} | {graph.root}
+    for depth, nodes in enumerate(nx.bfs_layers(graph.net, sorted(sources))):
         reached_first = sorted(nodes, key=lambda node: node not in graph.distances)
         places |= {node: (50 + 120 * depth, 40 + 72 * row) for row, node in enumerate(reached_first)}
-    for a, b in graph.edges:
+    for a, b in graph.net.subgraph(places).edges:  # a cycle of a typed question may hang on nothing
         (x, y), (x2, y2) = places[a], places[b]
         drawn += f"<line x1={x} y1={y} x2={x2} y2={y2} stroke=#777 stroke-width=3 />"
     for node, (x, y) in places.items():

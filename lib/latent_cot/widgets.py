@@ -74,20 +74,11 @@ class Instrument:
             control.observe(lambda _, act=act: self._guarded(act), "value")
         out = self.outputs = {name: ui.HTML() for name in ("message", "aloud", "silent", "bars", "tree", "levels", "looks")}
         ask, *change, restore = self.buttons.values()
-        self.box = ui.VBox(
-            [
-                ui.HTML(STYLE),
-                ui.HBox([self.model, self.n_thoughts]),
-                self.pick,
-                ui.HBox([self.question, ask]),
-                out["message"],
-                ui.Box([out["aloud"], out["silent"]], layout=wrap),
-                ui.Box([ui.Label("Thought"), self.which, *change, self.word, restore], layout=wrap),
-                ui.Box([out["bars"], out["tree"]], layout=wrap),
-                out["levels"],
-                out["looks"],
-            ]
-        )
+        rows = [ui.HTML(STYLE), ui.HBox([self.model, self.n_thoughts]), self.pick, ui.HBox([self.question, ask])]
+        rows += [out["message"], ui.Box([out["aloud"], out["silent"]], layout=wrap)]
+        rows += [ui.Box([ui.Label("Thought"), self.which, *change, self.word, restore], layout=wrap)]
+        rows += [ui.Box([out["bars"], out["tree"]], layout=wrap), out["levels"], out["looks"]]
+        self.box = ui.VBox(rows)
         self.box.add_class("instrument")
         self._guarded(self._load)
 
@@ -195,7 +186,8 @@ class Instrument:
     def _words(self, reading: Reading) -> dict[str, float]:
         """The most probable next words after all that was read."""
         reasoner = self.thinker.reasoner
-        return dict(decode_thoughts(reasoner, reading.levels[-1, -1:], min(40, reasoner.head.out_features))[0])
+        best = decode_thoughts(reasoner, reading.levels[-1, -1:], min(40, reasoner.head.out_features))[0]
+        return dict(reversed(best))  # of two tokens that look alike, the more probable one
 
     def _intervene(self, thoughts: Float[Tensor, "batch thoughts d"]) -> Float[Tensor, "batch left d"]:
         for i, (_, by) in self.edits.items():
