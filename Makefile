@@ -16,7 +16,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help setup tables test lab bench check-paper estimate report record strip clean
+.PHONY: help setup tables test lab demo screenshots bench check-paper estimate report record strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -50,6 +50,12 @@ test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbva
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir notebooks
+
+demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
+	$(PY) -m papermill_runs.demo
+
+screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
+	$(PY) -m papermill_runs.demo --screenshots notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m papermill_runs.bench

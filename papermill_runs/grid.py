@@ -28,17 +28,18 @@ import yaml
 
 from papermill_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
 from papermill_runs.records import ROOT
-from papermill_runs.results import load_results, run_id
+from papermill_runs.results import MODEL, load_results, run_id
 
 RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
 GRID_KEYS = {"tier", "threads", "gpu", "runs"}
-RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings"}
+RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings", "keep_model"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the grid. `after` is the run it warm-starts from; `extra` runs are outside the default."""
+    """One run of the grid. `after` is the run it warm-starts from; `extra` runs are outside the default; the model of one
+    with `keep_model` ships with its record (seed 0)."""
 
     tier: str
     notebook: str
@@ -47,6 +48,7 @@ class Run:
     seed: int
     after: Run | None = None
     extra: bool = False
+    keep_model: bool = False
     threads: int = 1
     gpu: int = 0
 
@@ -131,6 +133,7 @@ def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
                     seed=seed,
                     after=known.get(after),
                     extra=entry.get("extra", False),
+                    keep_model=entry.get("keep_model", False),
                     threads=grid.get("threads", 1),
                     gpu=grid.get("gpu", 0),
                 )
@@ -146,13 +149,17 @@ def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
 
 
 def record(tier: str) -> list[Path]:
-    """Copy each trusted `result.json` of a commit from `papermill_runs/<tier>` to `recorded/<tier>`."""
+    """Copy each trusted `result.json` of a commit, with the models to be kept, from `papermill_runs/<tier>` to
+    `recorded/<tier>`."""
     source, target, copied = RUNS / tier, RUNS / "recorded" / tier, []
+    kept = {run.result for run in read_grid(grid_path(tier)) if run.keep_model}
     for row in load_results(source).to_dict("records"):
         if row["trusted"] and isinstance(row.get("git.commit"), str):
             copied.append(target / Path(row["path"]).relative_to(source))
             copied[-1].parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(row["path"], copied[-1])
+            if Path(row["path"]) in kept:
+                shutil.copyfile(Path(row["path"]).with_name(MODEL), copied[-1].with_name(MODEL))
         else:
             print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
     return copied

@@ -32,7 +32,7 @@ import latent_cot
 from papermill_runs.records import ROOT, portable, read_parameters, utc_now, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
-CANNOT_CHANGE_A_NUMBER = ("plots.py", "widgets.py")
+CANNOT_CHANGE_A_NUMBER = ("plots.py", "markup.py", "widgets.py")
 NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
 BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
 

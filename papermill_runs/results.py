@@ -12,10 +12,18 @@ from papermill_runs.records import SCHEMA_VERSION
 if TYPE_CHECKING:
     import pandas as pd
 
+MODEL = "model.safetensors"  # beside the record whose numbers it gave
+
 
 def run_id(notebook: str, variant: str, seed: int) -> str:
     """`<notebook>/<variant>--s<seed>`, a run's name and its folder below the tier's."""
     return f"{notebook}/{variant}--s{seed}"
+
+
+def command(record: Mapping[str, Any]) -> str:
+    """The command that makes a recorded run of the grid again, with the runs that it starts from."""
+    name = run_id(record["notebook"], record["variant"], record["seed"])
+    return f"make tables TIER={record['tier']} SEEDS={record['seed']} ONLY='{name}'"
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:

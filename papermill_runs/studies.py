@@ -205,12 +205,12 @@ STUDIES = (
     Study(
         "Number of thoughts", f"{CODI}, a figure without printed values",
         """
-        arithmetic-codi          | CODI, 4 thoughts | -
+        arithmetic-codi          | CODI, 6 thoughts | -
         ablation_codi-n0         | CODI, none       | -
         ablation_codi-n1         | CODI, 1 thought  | -
         ablation_codi-n2         | CODI, 2 thoughts | -
         ablation_codi-n3         | CODI, 3 thoughts | -
-        ablation_codi-n6         | CODI, 6 thoughts | -
+        ablation_codi-n4         | CODI, 4 thoughts | -
         ablation_codi-n8         | CODI, 8 thoughts | -
         ablation_coconut-c0      | Coconut, none    | -
         ablation_coconut-stages1 | Coconut, 1 thought  | -
@@ -223,9 +223,9 @@ STUDIES = (
         ablation_codi-n1 > ablation_coconut-stages1 V
         ablation_codi-n2 > ablation_coconut-stages2 V
         ablation_codi-n3 > arithmetic-coconut V
-        ablation_codi-n6 > ablation_coconut-c2 V
-        ablation_codi-n6 > ablation_codi-n3 V
-        ablation_codi-n6 > ablation_codi-n8 V
+        arithmetic-codi > ablation_coconut-c2 V
+        arithmetic-codi > ablation_codi-n3 V
+        arithmetic-codi > ablation_codi-n8 V
         """,
     ),
     Study(
@@ -317,7 +317,7 @@ STUDIES = (
         "Beyond the papers: step supervision (SIM-CoT) and parallel thoughts (PCCoT)",
         "SIM-CoT, ICLR 2026: +8.2 points over Coconut, +0.6 over CODI (V); PCCoT, arXiv 2506.18582",
         """
-        arithmetic-codi          | CODI, 4 thoughts one after another | -
+        arithmetic-codi          | CODI, 6 thoughts one after another | -
         ablation_codi-simcot     | CODI, each thought says its step  | -
         ablation_codi-jacobi2    | CODI, 4 thoughts at once, twice over | -
         ablation_codi-jacobi1    | CODI, 4 thoughts at once, once    | -
@@ -335,7 +335,7 @@ STUDIES = (
     Study(
         "What parallel thoughts cost", "PCCoT, arXiv 2506.18582: about half the time, with 24 thoughts in 3 iterations",
         """
-        arithmetic-codi       | CODI, 4 thoughts one after another | -
+        arithmetic-codi       | CODI, 6 thoughts one after another | -
         ablation_codi-jacobi2 | CODI, 4 thoughts at once, twice over | -
         ablation_codi-jacobi1 | CODI, 4 thoughts at once, once | -
         """,

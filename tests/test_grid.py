@@ -306,7 +306,12 @@ def test_only_trusted_records_of_a_commit_are_kept(checkout):
     path.write_text(json.dumps(record | {"git": {"commit": "c0ffee", "dirty": False}}))
     assert checkout.call("record", "toy") == (0, "1 records copied to papermill_runs/recorded/\n")
     kept = checkout.runs / "recorded/toy/toy/alone--s0"
+    path.with_name("model.safetensors").write_bytes(b"weights")
     assert [item.name for item in kept.iterdir()] == ["result.json"]
+    grid_file = checkout.runs / "toy.yaml"
+    grid_file.write_text(GRID.replace("variant: alone,", "variant: alone, keep_model: true,"))
+    assert checkout.call("record", "toy")[0] == 0
+    assert (kept / "model.safetensors").read_bytes() == b"weights"
 
 
 def test_one_notebook_from_the_command_line(checkout):

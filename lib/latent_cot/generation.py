@@ -6,7 +6,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
@@ -40,14 +40,23 @@ class Answer:
         return len(self.thoughts) + len(self.tokens)
 
 
-def _thoughts_of(reasoner: Reasoner, batch: Batch, intervene: Intervention | None) -> tuple[Context, list[Tensor]]:
+def think_about(
+    reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None
+) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead.
+
+    Raises ValueError where it changes the number of thoughts of problems that do not all have equally many.
+    """
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
     stop = reasoner.stop if reasoner.stop_head is not None else None
     context, thoughts, real = reasoner.think(question, batch, stop)
-    if intervene is not None and thoughts.shape[1]:
-        thoughts = intervene(thoughts)
-        context, _, _ = read_given(reasoner.lm, question, real.sum(1), thoughts)
-    return context, [row[kept] for row, kept in zip(thoughts, real)]
+    if intervene is None or not thoughts.shape[1]:
+        return context, thoughts, real
+    edited = intervene(thoughts)
+    change = edited.shape[1] - thoughts.shape[1]
+    if change and not real.all():
+        raise ValueError("thoughts can be removed or added only where all problems of a batch have equally many")
+    return read_given(reasoner.lm, question, real.sum(1) + change, edited)
 
 
 @torch.no_grad()  # in inference mode autocast would cast every weight again at every token
@@ -60,15 +69,14 @@ def answer_batch(
 ) -> list[Answer]:
     """Answer prompts (`Sequence`s whose language is what is forced after the thoughts, usually <eot> or nothing).
 
-    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read;
-    how many each problem has stays.
+    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read.
     Raises ContextTooLong if a prompt and its answer cannot fit.
     """
     for prompt in prompts:
         check_length(prompt, reasoner.context_length, max_new_tokens)
     device = next(reasoner.parameters()).device
     batch = collate(prompts, reasoner.markers).to(device)
-    context, thoughts = _thoughts_of(reasoner, batch, intervene)
+    context, thoughts, real = think_about(reasoner, batch, intervene)
     if batch.language.ids.shape[1]:
         context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
 
@@ -99,8 +107,8 @@ def answer_batch(
         embeds = reasoner.embed(token[:, None])
         context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
     return [
-        Answer(prompt.id, reasoner.tokenizer.decode(tokens, skip_special_tokens=True), tuple(tokens), z)
-        for prompt, tokens, z in zip(prompts, written, thoughts)
+        Answer(prompt.id, reasoner.tokenizer.decode(tokens, skip_special_tokens=True), tuple(tokens), z[kept])
+        for prompt, tokens, z, kept in zip(prompts, written, thoughts, real)
     ]
 
 

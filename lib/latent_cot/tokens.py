@@ -38,10 +38,10 @@ def tiny_tokenizer(words: tuple[str, ...]) -> PreTrainedTokenizerFast:
 
 
 def check_words(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise UnknownWord naming the words of `text` that a closed vocabulary lacks; open vocabularies pass."""
+    """Raise UnknownWord naming the words of `text` that a closed vocabulary lacks, and those that are special tokens."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    pad = tokenizer.pad_token_id
-    unknown = [text[a:b] for i, (a, b) in zip(encoded["input_ids"], encoded["offset_mapping"]) if i == pad]
+    special = set(tokenizer.all_special_ids)
+    unknown = [text[a:b] for i, (a, b) in zip(encoded["input_ids"], encoded["offset_mapping"]) if i in special]
     if unknown:
         raise UnknownWord(f"words this model has never seen: {', '.join(dict.fromkeys(unknown))}")
 

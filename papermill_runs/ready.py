@@ -1,0 +1,82 @@
+"""Ready to think: the trained models that ship with their records, and a released one, for the instrument.
+
+    python -m papermill_runs.ready        the models, their sizes, and the commands that make them again
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
+from latent_cot.sequences import Layout
+from latent_cot.tasks import load_task
+from latent_cot.widgets import Thinker
+from papermill_runs.records import ROOT
+from papermill_runs.results import MODEL, command
+
+RECORDED = ROOT / "papermill_runs" / "recorded"
+RELEASED = "zen-E/CODI-gpt2"
+NAMES = {"03_coconut_stages": "Coconut", "04_codi_self_distillation": "CODI"}
+N_OFFERED = 12  # problems to pick from
+
+
+def recorded(folder: Path = RECORDED) -> dict[Path, dict[str, Any]]:
+    """By model file, the record beside it."""
+    return {path: json.loads(path.with_name("result.json").read_text()) for path in sorted(folder.rglob(MODEL))}
+
+
+def thinkers(folder: Path = RECORDED) -> dict[str, Callable[[], Thinker]]:
+    """By the name to show, how to load each shipped model that thinks, CODI first; then the released one."""
+    found = sorted(recorded(folder).items(), key=lambda item: (item[1]["notebook"] != "04_codi_self_distillation", item[0]))
+    shipped = {title(record): partial(load, path) for path, record in found if record["notebook"] in NAMES}
+    return shipped | {f"CODI, released: {RELEASED} (from the Hugging Face hub)": released}
+
+
+def title(record: Mapping[str, Any]) -> str:
+    """What a model is, and how good."""
+    parameters = record["parameters"]
+    mixed = ", stages mixed" if parameters.get("mixing", "none") != "none" else ""
+    return f"{NAMES[record['notebook']]}{mixed} · {parameters['task']} · {record['metrics']['accuracy']:.0%} right"
+
+
+def load(path: Path) -> Thinker:
+    """A shipped model. Its explicit chain is its own where it was also taught to write one (CODI's teacher, mixed stages),
+    else that of the CoT model it started from."""
+    record = json.loads(path.with_name("result.json").read_text())
+    parameters, reasoner = record["parameters"], load_reasoner(path.parent)
+    n_thoughts = parameters.get("n_thoughts") or parameters["n_stages"] * parameters["latents_per_step"]
+    aloud, note = None, "This model has unlearned to write its steps."
+    start = path.parents[2] / Path(*Path(parameters["init_from"]).parts[-2:])
+    if record["notebook"].startswith("04") or parameters["mixing"] != "none":
+        aloud, note = reasoner, "Written by the same weights."
+    elif parameters["init_from"] and (start / MODEL).is_file():
+        aloud, note = load_reasoner(start), "Written by the CoT model that this one started from."
+    task = load_task(parameters["task"], sizes={"test": N_OFFERED}, **parameters["task_options"])
+    layout, limit = Layout(parameters["answer_prompt"]), parameters["max_new_tokens"]
+    return Thinker(reasoner, task, n_thoughts, aloud, note, layout, limit)
+
+
+def released() -> Thinker:
+    """CODI's GPT-2 weights from the hub. Raises ValueError, in plain words, where the hub is out of reach."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        socket.create_connection(("huggingface.co", 443), timeout=3).close()  # the hub's own client tries for half a minute
+        weights = hf_hub_download(RELEASED, "pytorch_model.bin")
+        spec = ReasonerSpec("openai-community/gpt2", "projection", projection_width=768, lora_rank=128)
+        reasoner = build_reasoner(spec)
+        load_official(reasoner, Path(weights))
+        task = load_task("gsm8k", sizes={"test": N_OFFERED})
+    except OSError as error:
+        raise ValueError(f"{RELEASED} cannot be fetched: the Hugging Face hub is out of reach.") from error
+    return Thinker(reasoner, task, 6, reasoner, "Written by the same weights.", max_new_tokens=128)
+
+
+if __name__ == "__main__":
+    for path, record in recorded().items():
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.2f} MB\n    {command(record)}")
