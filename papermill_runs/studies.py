@@ -319,8 +319,8 @@ STUDIES = (
         """
         arithmetic-codi          | CODI, 6 thoughts one after another | -
         ablation_codi-simcot     | CODI, each thought says its step  | -
-        ablation_codi-jacobi2    | CODI, 4 thoughts at once, twice over | -
-        ablation_codi-jacobi1    | CODI, 4 thoughts at once, once    | -
+        ablation_codi-jacobi2    | CODI, 6 thoughts at once, twice over | -
+        ablation_codi-jacobi1    | CODI, 6 thoughts at once, once    | -
         arithmetic-coconut       | Coconut, 3 thoughts one after another | -
         ablation_coconut-simcot  | Coconut, each thought says its step | -
         ablation_coconut-jacobi2 | Coconut, 3 thoughts at once, twice over | -
@@ -336,8 +336,8 @@ STUDIES = (
         "What parallel thoughts cost", "PCCoT, arXiv 2506.18582: about half the time, with 24 thoughts in 3 iterations",
         """
         arithmetic-codi       | CODI, 6 thoughts one after another | -
-        ablation_codi-jacobi2 | CODI, 4 thoughts at once, twice over | -
-        ablation_codi-jacobi1 | CODI, 4 thoughts at once, once | -
+        ablation_codi-jacobi2 | CODI, 6 thoughts at once, twice over | -
+        ablation_codi-jacobi1 | CODI, 6 thoughts at once, once | -
         """,
         """
         ablation_codi-jacobi2 > arithmetic-codi R
