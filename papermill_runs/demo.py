@@ -121,7 +121,7 @@ class Page:
 
 
 @contextmanager
-def opened(width: int = 1400, height: int = 1400) -> Iterator[Page]:
+def opened(width: int = 1400, height: int = 1650) -> Iterator[Page]:
     """Serve the page and open it in headless Chromium."""
     browser, driver = find_browser()
     port, driver_port = free_port(), free_port()
@@ -157,7 +157,7 @@ def screenshots(folder: Path) -> None:
         for n_left in (2, 1):
             before = page.text()
             page.keys("Thoughts", LEFT)
-            wait_for(lambda: f"{n_left} thoughts" in page.text() != before, "fewer thoughts")
+            wait_for(lambda: f"{n_left} thought" in page.text() != before, "fewer thoughts")
         page.picture(folder / "search.png")
 
 

@@ -39,8 +39,8 @@ def card(title: str, said: Answer | None, seconds: float, right: bool | None, no
     shown = f"<h3>{title}</h3>"
     if said is not None:
         verdict = {True: "✓ right, ", False: "✗ wrong, ", None: ""}[right]
-        dots = f"<span style='color:{BLUE}'>{THOUGHT * len(said.thoughts)}</span>"
-        shown += f"<p class=big>{dots} {html.escape(said.text or '(nothing)')}</p><p>{verdict}{len(said.thoughts)} thoughts + "
+        n, dots = len(said.thoughts), f"<span style='color:{BLUE}'>{THOUGHT * len(said.thoughts)}</span>"
+        shown += f"<p class=big>{dots} {html.escape(said.text or '(nothing)')}</p><p>{verdict}{n} thought{'s' * (n != 1)} + "
         shown += f"{len(said.tokens)} tokens = {said.n_tokens} positions, {1000 * seconds:.0f} ms</p>"
     return f"<div class=card>{shown}<p><small>{html.escape(note)}</small></p></div>"
 
