@@ -170,9 +170,9 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
     teacher = None
     if any(s.teacher for s in sequences):
         teacher = _language([s.teacher for s in sequences], no_prefix, [s.teacher_door for s in sequences], markers.pad)
-    wide = max(s.n_thoughts for s in sequences)
-    long = max((len(step) for s in sequences for step in s.said), default=0)
-    padded = [[(*t, *[IGNORED] * (long - len(t))) for t in (*s.said, *[()] * (wide - len(s.said)))] for s in sequences]
+    said, wide = [s.said[: s.n_thoughts] for s in sequences], max(s.n_thoughts for s in sequences)
+    long = max((len(step) for steps in said for step in steps), default=0)
+    padded = [[(*t, *[IGNORED] * (long - len(t))) for t in (*steps, *[()] * (wide - len(steps)))] for steps in said]
     return Batch(
         ids=tuple(s.id for s in sequences),
         question=question,
@@ -182,7 +182,7 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
         teacher=teacher,
         n_problems=len(sequences),
         said=torch.tensor(padded, dtype=torch.long).reshape(len(sequences), wide, long),
-        n_said=sum(len(step) for s in sequences for step in s.said),
+        n_said=sum(len(step) for steps in said for step in steps),
     )
 
 
