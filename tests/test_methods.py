@@ -30,7 +30,6 @@ from latent_cot.explicit import cot
 from latent_cot.generation import answer_batch
 from latent_cot.methods import Method, supervise_language
 from latent_cot.models import (
-    EdgeEmbedding,
     Reasoner,
     ReasonerSpec,
     build_reasoner,
@@ -50,6 +49,7 @@ from latent_cot.sequences import (
 )
 from latent_cot.tasks import Problem
 from latent_cot.thoughts import read, think
+from latent_cot.tiny import EdgeEmbedding
 from latent_cot.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 

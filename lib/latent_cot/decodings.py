@@ -21,7 +21,7 @@ from latent_cot.sequences import Encoded, Layout, collate, encode
 from latent_cot.tasks import DataError, Problem
 from latent_cot.tasks.files import read_records
 from latent_cot.tasks.problem import grade_number
-from latent_cot.thoughts import read, think
+from latent_cot.thoughts import read
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,18 @@ def states_behind_thoughts(
 ) -> Float[Tensor, "problems thoughts d"]:
     """The hidden states that the writer was shown, thought by thought: Coconut's thoughts themselves, CODI's before
     their projection, and with pauses what the model had in mind while the writer looked away."""
-    was_training, states = reasoner.training, []
+    was_training, states, seen = reasoner.training, [], []
+    notes = reasoner.writer.register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
     reasoner.eval()
     for start in range(0, len(problems), batch_size):
         prompts = [prompt(p, reasoner.markers, n_thoughts, marked) for p in problems[start : start + batch_size]]
-        batch, seen = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device), []
+        batch = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device)
         question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-        think(reasoner.lm, question, batch.n_thoughts, lambda h, i, seen=seen: seen.append(h) or reasoner.writer(h, i))
-        states.append(torch.stack(seen, 1))
+        seen.clear()
+        reasoner.think(question, batch)
+        last = seen[len(seen) - n_thoughts :]  # written several times over (PCCoT), thoughts are those of the last time
+        states.append(torch.stack(last, 1) if last else question.hidden[:, None][:, :0])
+    notes.remove()
     reasoner.train(was_training)
     return torch.cat(states)
 

