@@ -9,7 +9,7 @@ The writing has no recurrence, so the thoughts are one block. A frozen assistant
 are computed once a problem. It reads from left to right, so the states at 4 placeholders are the first 4 of those at 32,
 and training with more thoughts than are used later (32 and 4 in the paper) needs nothing special.
 SoftCoT++ gives the assistant several kinds of placeholders, for several thoughts to vote over, and pushes their
-projections apart. Where the official code differs: it runs the assistant again in every epoch, one problem at a time.
+projections apart. The official loss and gradients are those of this module (see tests/test_parity.py).
 """
 
 from collections.abc import Sequence as Seq
