@@ -10,7 +10,7 @@ STAMP := $(VENV)/.latent-cot-installed
 GRID  := $(PY) -m papermill_runs.grid
 DATA  := $(wildcard ../shared/datasets)
 
-export PYTHONPATH := $(CURDIR)/lib:$(CURDIR)
+export PYTHONPATH := $(CURDIR)/lib:$(CURDIR):$(CURDIR)/notebooks
 export TOKENIZERS_PARALLELISM := false
 ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
@@ -52,10 +52,10 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir notebooks
 
 demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
-	$(PY) -m papermill_runs.demo
+	$(PY) -m views.demo
 
 screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
-	$(PY) -m papermill_runs.demo --screenshots notebooks/images
+	$(PY) -m views.demo --screenshots notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m papermill_runs.bench

@@ -50,7 +50,7 @@ rule report:
     output: f"{FOLDER}/report/executed.ipynb"
     input: found("result.json"), found("failed.json")
     params:
-        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, skip=()),
+        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, grid.RUNS, notebooks.NOTEBOOKS / "views"),
         arguments=[f"records_dir={grid.RUNS / TIER}", f"out_dir={grid.RUNS / TIER / 'report'}"],
     shell:
         "{sys.executable} -m papermill_runs.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"

@@ -32,7 +32,6 @@ import latent_cot
 from papermill_runs.records import ROOT, portable, read_parameters, utc_now, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
-CANNOT_CHANGE_A_NUMBER = ("plots.py", "markup.py", "widgets.py")
 NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
 BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
 
@@ -138,11 +137,12 @@ def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
     return aside
 
 
-def code_digest(notebook: str | Path, skip: tuple[str, ...] = CANNOT_CHANGE_A_NUMBER) -> str:
-    """SHA-256 of the notebook's code and of the library, without outputs, prose, comments and the modules in `skip`."""
+def code_digest(notebook: str | Path, *more: Path) -> str:
+    """SHA-256 of the code of the notebook, of the library and of `more` folders, without outputs, prose and comments."""
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256("\0".join([*code, _library_digest(skip)]).encode()).hexdigest()
+    folders = Path(latent_cot.__file__).parent, *more
+    return hashlib.sha256("\0".join([*code, *map(_folder_digest, folders)]).encode()).hexdigest()
 
 
 def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
@@ -193,9 +193,8 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def _library_digest(skip: tuple[str, ...]) -> str:
-    files = sorted(Path(latent_cot.__file__).parent.rglob("*.py"))
-    trees = [ast.dump(ast.parse(path.read_text())) for path in files if path.name not in skip]
+def _folder_digest(folder: Path) -> str:
+    trees = [ast.dump(ast.parse(path.read_text())) for path in sorted(folder.rglob("*.py"))]
     return hashlib.sha256("\0".join(trees).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from latent_cot.plots import OUTCOMES
+from latent_cot.planning import Outcome
 from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
 from papermill_runs.records import replace_block, write_atomic
@@ -234,12 +235,12 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
 
 def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
     """Accuracy and outcome classes by number of forced thoughts, and what becomes of the paper's claim."""
-    means = 100 * rows.groupby(["method", "thoughts"], sort=False)[["accuracy", *OUTCOMES]].mean()
+    means = 100 * rows.groupby(["method", "thoughts"], sort=False)[["accuracy", *get_args(Outcome)]].mean()
     lines, notes = [], [CLAIM]
     for (method, k), part in rows.groupby(["method", "thoughts"], sort=False):
         line = {"method": METHODS.get(method, method), "thoughts": str(k)}
         line |= {"right answer %": cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
-        lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in OUTCOMES})
+        lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in get_args(Outcome)})
     for method in means.index.unique("method"):
         here = means.loc[method]
         paths = here[here["Correct Label"] + here["Incorrect Label"] < 50]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from papermill_runs.demo import ENTER, LEFT, Page, find_browser, opened, wait_for
+from views.demo import ENTER, LEFT, Page, find_browser, opened, wait_for
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")
 

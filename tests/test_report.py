@@ -6,7 +6,6 @@ from typing import get_args
 import pytest
 
 from latent_cot.planning import Outcome
-from latent_cot.plots import OUTCOMES
 from papermill_runs import papers
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.papers import METHODS, PaperTable, paper_value
@@ -27,6 +26,7 @@ from papermill_runs.report import (
     write_report,
 )
 from papermill_runs.results import load_results
+from views.plots import OUTCOMES
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"

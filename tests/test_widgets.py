@@ -7,13 +7,13 @@ import torch
 from test_thoughts import tiny_reasoner
 
 from latent_cot.generation import Answer
-from latent_cot.markup import bars, card, heat_map, says, tree
 from latent_cot.models import load_reasoner
 from latent_cot.tasks import Graph, load_task
-from latent_cot.widgets import Instrument, Thinker
 from papermill_runs import grid, ready
 from papermill_runs.records import fingerprint_state_dict
 from papermill_runs.results import command
+from views.markup import bars, card, heat_map, says, tree
+from views.widgets import Instrument, Thinker
 
 EVIL = "<img src=x onerror='alert(1)'>&\""
 SHIPPED = ready.recorded()

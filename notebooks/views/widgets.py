@@ -16,13 +16,13 @@ from torch import Tensor
 
 from latent_cot.evaluation import prompt
 from latent_cot.generation import Answer, answer
-from latent_cot.markup import STYLE, bars, card, heat_map, says, tree
 from latent_cot.models import Reasoner
-from latent_cot.plots import THOUGHT
 from latent_cot.probing import Reading, decode_levels, decode_thoughts, overwrite, read_along, remove
 from latent_cot.sequences import Layout, Sequence, encode
 from latent_cot.tasks import Problem, Task, parse
 from latent_cot.tokens import check_words
+from views.markup import STYLE, bars, card, heat_map, says, tree
+from views.plots import THOUGHT
 
 
 @dataclass(frozen=True)

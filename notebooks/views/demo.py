@@ -1,7 +1,7 @@
 """The instrument as a page: notebook 06 without its code and its lesson, served by Voilà on loopback.
 
-    python -m papermill_runs.demo [--port N]               serve it and open a browser, until Ctrl-C
-    python -m papermill_runs.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
+    python -m views.demo [--port N]               serve it and open a browser, until Ctrl-C
+    python -m views.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def screenshots(folder: Path) -> None:
 
 def main() -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m papermill_runs.demo", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m views.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=8866)
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """Ready to think: the trained models that ship with their records, and a released one, for the instrument.
 
-    python -m papermill_runs.ready        the models, their sizes, and the commands that make them again
+    python -m views.ready        the models, their sizes, and the commands that make them again
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
 from latent_cot.sequences import Layout
 from latent_cot.tasks import load_task
-from latent_cot.widgets import Thinker
 from papermill_runs.records import ROOT
 from papermill_runs.results import MODEL, command
+from views.widgets import Thinker
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
 RELEASED = "zen-E/CODI-gpt2"
