@@ -32,6 +32,7 @@ from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
 from latent_cot.tasks import Problem, Task
+from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
 from papermill_runs.grid import RUNS, Run, grid_path, read_grid
@@ -234,7 +235,7 @@ def blank_plan(run: Run, lengths: Lengths) -> Plan:
         for i, (question, steps, answer) in enumerate(lengths)
     ]
     texts = tuple(Problem("", ("",) * len(problem.steps), "") for problem in problems)
-    task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), lambda *_: False)
+    task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), grade_number)
     stand_ins = {
         "load_task": lambda *_, **__: task,
         "encode": lambda some, *_: problems[: len(some)],
