@@ -59,6 +59,7 @@ from papermill_runs.records import write_atomic
 from papermill_runs.rehearsal import Plan, rehearse
 
 LINES = 300  # training lines that a row reads
+FEW = 16  # of them, where a large assistant has to read each
 LARGEST = 2e9  # parameters that are kept; a larger model is cut to this many layers:
 LAYERS_KEPT = 2
 SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
@@ -73,7 +74,8 @@ def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerFast:
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     words = parts["model"]["vocab"]
     words |= {f"<unused{i}>": i for i in range(len(tokenizer), vocabulary)}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), eos_token=tokenizer.eos_token)
+    special = {"eos_token": tokenizer.eos_token, "chat_template": tokenizer.chat_template}
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(parts)), **special)
 
 
 @functools.cache
@@ -107,16 +109,22 @@ def nearest(name: str, **options: Any) -> Task:
     return replace(load_task("gsm8k"), splits=splits)
 
 
-def sampled_task(name: str, *, sizes: dict[str, int], **options: Any) -> Task:
+def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **options: Any) -> Task:
     """`load_task` with a sample of the real lines, and another split's lines for a split without."""
     found = nearest(name, **options)
     pools = {split: found.splits.get(split) or max(found.splits.values(), key=len) for split in sizes}
-    counts = {split: min(LINES if split == "train" else 4, sizes[split], len(pools[split])) for split in sizes}
+    counts = {split: min(lines if split == "train" else 4, sizes[split], len(pools[split])) for split in sizes}
     return replace(found, splits={split: tuple(random.Random(0).sample(pools[split], n)) for split, n in counts.items()})
 
 
+def models_of(run: Run) -> list[str]:
+    """The published models that a run's parameters name, the one that answers first."""
+    parameters = run.parameters
+    return [parameters["lm"]] if "lm" in parameters else [parameters["base"], *parameters["assistants"]]
+
+
 def stood_in(name: str, lm: str) -> str:
-    """What a row's check stands on instead of its own data and tokenizer; "" if on these."""
+    """What a row's check stands on instead of its own data, tokenizer and depth; "" if on these."""
     have = nearest(name).splits
     said = ["GSM8K's sentences"] if name == "gsm8k-aug-nl" else [] if "train" in have else [f"{', '.join(have)} for train"]
     said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
@@ -139,24 +147,27 @@ def two_steps(plan: Plan) -> str:
 
 
 def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner]) -> tuple[Estimate, str, list]:
-    """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoner."""
+    """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoners."""
 
     def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         if spec not in built:
-            built.clear()
+            for other in [other for other in built if other.lm == spec.lm or other.lm not in names]:
+                del built[other]
             gc.collect()
             built[spec] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
             for parameter in built[spec].parameters():
-                if not parameter.requires_grad:  # half the memory of LLaMA
+                if len(names) > 1 or not parameter.requires_grad:  # frozen: half the memory
                     parameter.data = parameter.data.bfloat16()
         return built[spec]
 
-    plan = rehearse(run, {"load_task": sampled_task, "build_reasoner": build, "warm_start": lambda *_: None})
+    names = models_of(run)
+    sampled = functools.partial(sampled_task, lines=LINES if len(names) == 1 else FEW)
+    plan = rehearse(run, {"load_task": sampled, "build_reasoner": build, "warm_start": lambda *_: None})
     losses, lengths = two_steps(plan), sample(plan.problems)
     blank = blank_plan(run, lengths)
     cost = estimate(blank)
     trained = sum(p.numel() for p in plan.reasoner.parameters() if p.requires_grad)
-    if depth(run.parameters["lm"]) == shape_of(blank.reasoner).layers and trained != cost.trained:
+    if depth(names[0]) == shape_of(blank.reasoner).layers and trained != cost.trained:
         raise AssertionError(f"trains {trained:,} parameters, not the {cost.trained:,} of the estimate")
     return cost, losses, lengths
 
@@ -168,24 +179,24 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--record", action="store_true", help=f"keep the lengths in {LENGTHS.name}")
     options = parser.parse_args(argv)
     runs = [run for run in read_grid(grid_path(options.tier)) if fnmatch(run.id, options.only)]
-    runs.sort(key=lambda run: (list(SHAPES).index(run.parameters["lm"]), run.notebook))  # few models are built twice
+    runs.sort(key=lambda run: (list(SHAPES).index(models_of(run)[0]), run.notebook))  # few models are built twice
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     started, failed, kept, built = time.monotonic(), [], {}, {}
     print(line(COLUMNS), "loss, loss  seconds  stands on", sep="  ")
     with tempfile.TemporaryDirectory() as folder:
-        models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(run.parameters["lm"] for run in runs)}
+        models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(lm for run in runs for lm in models_of(run))}
         for lm in models:
             write_model(lm, Path(models[lm]))
         for run in runs:
-            clock, (task, lm) = time.monotonic(), (run.parameters["task"], run.parameters["lm"])
+            clock = time.monotonic()
             try:
                 cost, losses, lengths = check(run, models, built)
             except Exception as error:
                 failed.append(run.id)
                 print(f"FAILED {run.id}: {type(error).__name__}: {error}", flush=True)
                 continue
-            stands_on = stood_in(task, lm) or "its own lines"
+            stands_on = stood_in(run.parameters["task"], models_of(run)[0]) or "its own lines"
             kept[lengths_key(run)] = {"from": stands_on, "lengths": lengths}
             print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", stands_on, sep="  ", flush=True)
     print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")

@@ -4,7 +4,7 @@ From the settings alone, without weights or data: a notebook is rehearsed with a
 recorded token counts of real problems (`lengths.json`, which `make check-paper` measures). Formulas, with N the weights
 that multiply a token, n tokens read after s others, A the width of all heads, L the layers:
 
-    forward  2 N n + 4 L A n (s + n)      backward: twice that, but once for frozen weights (LoRA)
+    forward  2 N n + 4 L A n (s + n)      backward: twice that, but once for frozen weights (LoRA, SoftCoT)
 
 Padding is left out: it is a few percent in length-grouped batches. The hours are training alone, without validation and
 test. They stand on two assumptions, UTILISATION and LAYER_SECONDS: short reads, such as a thought, do not fill a GPU.
@@ -20,7 +20,7 @@ import random
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from transformers.pytorch_utils import Conv1D
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
+from latent_cot.softcot import Assistant
 from latent_cot.tasks import Problem, Task
 from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import body, read
@@ -65,7 +66,7 @@ LAYER_SECONDS = 1e-3  # assumed least time of one layer, forward and backward, h
 LOGIT_BYTES = 14  # of a logit at the peak: in bf16, in fp32, its log-softmax (4, which autograd keeps) and its gradient
 LENGTHS = RUNS / "lengths.json"
 BEGIN, END = "<!-- estimate:begin -->", "<!-- estimate:end -->"
-Lengths = Sequence[tuple[int, Sequence[int], int]]  # tokens of a question, of each step, of the answer
+Lengths = Sequence[tuple[int, Sequence[int], int, int]]  # tokens of question, each step, answer, and template behind it
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Shape:
     attention: int  # width of all heads
     keys: int  # width of all keys
     full: bool  # all weights are trained
+    frozen: bool  # none of the LM is (SoftCoT): nothing flows back into the question
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,20 @@ class Estimate:
     hours: Mapping[str, float]  # by GPU
 
 
+class _Blank(Reasoner):
+    """A reasoner that cannot be moved to a device: it has no values."""
+
+    def to(self, *_) -> Reasoner:
+        return self
+
+
 def blank_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     """A reasoner of a published shape, without values. Raises `KeyError` for a model that is not in `SHAPES`."""
     config = copy.deepcopy(SHAPES[spec.lm])
     config.vocab_size += 3  # <pad>, <bot>, <eot>
     with torch.device("meta"):
         lm = AutoModelForCausalLM.from_config(config)
-        return Reasoner(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
+        return _Blank(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
 
 
 def shape_of(reasoner: Reasoner) -> Shape:
@@ -125,19 +134,23 @@ def shape_of(reasoner: Reasoner) -> Shape:
         attention=width * config.num_attention_heads,
         keys=width * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
         full=reasoner.head.weight.requires_grad,
+        frozen=not any(p.requires_grad for p in reasoner.lm.parameters()),
     )
 
 
 def read_flops(shape: Shape, new: float, seen: float) -> float:
     """Forward and backward of `new` tokens after `seen` others, through the body."""
     forward = 2 * (shape.matmul + shape.lora) * new + 4 * shape.layers * shape.attention * new * (seen + new)
+    if shape.frozen and not seen:
+        return forward
     return 3 * forward - (0 if shape.full else 2 * shape.matmul * new)
 
 
 def reads(sequence: Arranged) -> list[tuple[int, int]]:
     """The passes through the model that one problem takes, in order: tokens read, tokens seen before."""
     q, t = len(sequence.question), sequence.n_thoughts
-    found = [(q, 0), *((1, q + i) for i in range(t)), (len(sequence.language) - 1, q + t)]
+    thoughts = [(1, q + i) for i in range(t)] if sequence.states is None else [(t, q)]  # an assistant's are one block
+    found = [(q, 0), *thoughts, (len(sequence.language) - 1, q + t)]
     return found + [(len(sequence.teacher) - 1, q - 1)] * bool(sequence.teacher)  # the teacher does not see <bot>
 
 
@@ -156,7 +169,7 @@ def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
     config = copy.deepcopy(SHAPES[spec.lm])
     config.num_hidden_layers, config.vocab_size = 1, 8
     lm = AutoModelForCausalLM.from_config(config)
-    lm = add_lora(lm, spec) if spec.lora_rank else lm
+    lm = add_lora(lm, spec) if spec.lora_rank else lm.requires_grad_(spec.writer != "assistant")
     held = {p.untyped_storage().data_ptr() for p in lm.parameters()}
     counts = []
     for n in (8, 16):
@@ -176,7 +189,7 @@ def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
 
 def activations(shape: Shape, sequence: Arranged, per_layer: float, value: int) -> float:
     """Bytes that autograd keeps for one problem: layers, keys and values read again and again, logits."""
-    tokens = sum(new for new, _ in reads(sequence))
+    tokens = sum(new for new, seen in reads(sequence) if seen or not shape.frozen)
     again = sum(2 * shape.keys * seen * value for _, seen in reads(sequence))
     return shape.layers * (tokens * per_layer + again) + LOGIT_BYTES * shape.vocabulary * n_supervised(sequence)
 
@@ -185,7 +198,7 @@ def copies(shape: Shape, sequence: Arranged) -> int:
     """Bytes of the bf16 copies that autocast makes of the weights: once of trained ones, in every pass of frozen ones."""
     if shape.full:
         return 2 * (shape.matmul + shape.writer + shape.head)
-    return 2 * (shape.matmul * len(reads(sequence)) + shape.head * (1 + bool(sequence.teacher)))
+    return 2 * (shape.matmul * (len(reads(sequence)) - shape.frozen) + shape.head * (1 + bool(sequence.teacher)))
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -212,37 +225,54 @@ def estimate(plan: Plan) -> Estimate:
             least = shape.layers * LAYER_SECONDS
             reading = statistics.fmean(sum(max(least, cost / speed) for _, cost in one) for one in passes)
             seconds[gpu] += stage.steps * micros * (reading + heads / speed)
-    memory = 4 * shape.total + 12 * shape.trained + heaviest  # fp32 weights; gradient and Adam's two moments
+    memory = 4 * (shape.total + plan.others) + 12 * shape.trained + heaviest  # fp32 weights; gradient and Adam's two moments
     return Estimate(shape.trained, tokens, flops, memory, steps, {gpu: s / 3600 for gpu, s in seconds.items()})
 
 
 def lengths_key(run: Run) -> str:
-    parameters = run.arguments
-    return " ".join(str(parameters.get(name, "")) for name in ("task", "lm", "answer_prompt", "max_tokens")).strip()
+    """Runs of the same key read the same lines in the same tokens."""
+    named = (run.parameters.get(name) for name in ("task", "lm", "base", "answer_prompt", "max_tokens"))
+    return " ".join(str(value) for value in named if value)
 
 
 def sample(problems: Sequence[Encoded], n: int = 40) -> list:
     """Token counts of `n` problems that stand for all: evenly spaced from the shortest to the longest."""
     by_length = sorted(problems, key=lambda problem: problem.n_tokens)
     picked = [by_length[round(i * (len(by_length) - 1) / (n - 1))] for i in range(n)]
-    return [[len(p.question), [len(step) for step in p.steps], len(p.answer)] for p in picked]
+    return [[len(p.question), [len(step) for step in p.steps], len(p.answer), len(p.tail)] for p in picked]
 
 
 def blank_plan(run: Run, lengths: Lengths) -> Plan:
     """The run rehearsed with a model that has only shapes and problems that have only lengths."""
+    states = torch.zeros(1, run.parameters["n_thoughts"], 1) if "assistants" in run.parameters else None
     problems = [
-        Encoded(str(i), (0,) * question, tuple((0,) * step for step in steps), (0,) * answer, door=answer - 3)
-        for i, (question, steps, answer) in enumerate(lengths)
+        Encoded(str(i), (0,) * question, tuple((0,) * step for step in steps), (0,) * answer, answer - 3, (0,) * tail, states)
+        for i, (question, steps, answer, tail) in enumerate(lengths)
     ]
+    built: list[Reasoner] = []
+
+    def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
+        built.append(blank_reasoner(spec))
+        return built[-1]
+
+    class BlankAssistant(Assistant):
+        def encode(self, some: Sequence[Problem], *_) -> list[Encoded]:
+            return problems[: len(some)]
+
     texts = tuple(Problem("", ("",) * len(problem.steps), "") for problem in problems)
     task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), grade_number)
     stand_ins = {
         "load_task": lambda *_, **__: task,
         "encode": lambda some, *_: problems[: len(some)],
-        "build_reasoner": blank_reasoner,
+        "build_reasoner": build,
         "warm_start": lambda *_: None,
+        "Reasoner": _Blank,
+        "Assistant": BlankAssistant,
+        "fingerprint_state_dict": lambda *_: "",
     }
-    return rehearse(run, stand_ins)
+    plan = rehearse(run, stand_ins)
+    others = {id(p): p.numel() for reasoner in built if reasoner.lm is not plan.reasoner.lm for p in reasoner.parameters()}
+    return replace(plan, others=sum(others.values()))
 
 
 def row(run: Run, cost: Estimate) -> list[str]:

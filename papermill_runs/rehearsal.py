@@ -30,6 +30,7 @@ class Plan:
     method: Method
     problems: Sequence[Encoded]
     options: TrainOptions
+    others: int = 0  # parameters of further models that stay in memory
 
 
 class _Reached(Exception):
@@ -43,7 +44,7 @@ def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
     `LookupError` if there is no training cell.
     """
 
-    def train_on(n_processes: int, *arguments: Any, **options: Any) -> None:
+    def train(*arguments: Any, **options: Any) -> None:
         raise _Reached(*arguments[:4])
 
     namespace: dict[str, Any] = {}
@@ -59,5 +60,5 @@ def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
                     return Plan(*reached.args)
             if "parameters" in tags:
                 namespace.update(run.arguments)
-            namespace.update(stand_ins, train_on=train_on)
+            namespace.update(stand_ins, train=train, train_on=lambda n_processes, *arguments, **_: train(*arguments))
     raise LookupError(f"{path.name} has no training cell")

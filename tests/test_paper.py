@@ -16,6 +16,7 @@ from latent_cot.codi import CodiOptions, codi
 from latent_cot.explicit import cot
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded, collate
+from latent_cot.softcot import softcot
 from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions
 from papermill_runs import check_paper, estimate
@@ -31,14 +32,17 @@ SMALL = {
         num_key_value_heads=2, tie_word_embeddings=True,
     ),
 }  # fmt: skip
+SMALL |= dict.fromkeys(list(SHAPES)[2:], SMALL["meta-llama/Llama-3.2-1B-Instruct"])
 METHODS = {
     "cot": cot(5, 1e-3),
     "coconut": coconut(CoconutOptions(), 1, 1, 1e-3),
     "codi": codi(CodiOptions(), 5, 1e-3),
+    "softcot": softcot(4, 5, 1e-3, "x"),
 }
+KINDS = [(name, lora) for name in METHODS for lora in (0, 8) if not (name == "softcot" and lora)]
 RUNS = {run.variant: run for run in read_grid(grid_path("paper"))}
 LENGTHS = json.loads(estimate.LENGTHS.read_text())
-small = pytest.mark.parametrize("lm", SMALL, ids=("gpt2", "llama"))
+small = pytest.mark.parametrize("lm", list(SMALL)[:2], ids=("gpt2", "llama"))
 
 
 # --- the grid ------------------------------------------------------------------------------------------------------
@@ -68,8 +72,9 @@ def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
         if variant.endswith("codi"):
             assert (lora, lr, plan.options.clip) == (128, 8e-4 if "llama" in variant else 3e-3, 2.0)
             assert plan.method.curriculum[0].warmup == pytest.approx(0.03 * steps, abs=1)
-            assert plan.method.options[0].distill_weight == (20 if "llama" in variant else 1)
-            assert plan.method.options[0].keep_last_step == ("csqa" in variant)
+            (options, *_) = plan.method.options
+            assert options.distill_weight == (20 if "llama" in variant else 1)
+            assert options.keep_last_step == ("csqa" in variant)
         elif "gpt2" not in variant and "llama" not in variant and "icot" not in variant:
             assert (lora, lr, plan.options.precision) == (0, 1e-4, "no")
             assert {(stage.schedule, stage.warmup) for stage in plan.method.curriculum} == {("constant_with_warmup", 0)}
@@ -85,11 +90,12 @@ def test_every_row_has_lengths():
 def made(lm: str, name: str, lora: int, precision: str = "no", attention: str = "sdpa") -> tuple[Plan, object]:
     """A small real model, and a batch of problems that are all alike: no padding."""
     method = METHODS[name]
-    spec = ReasonerSpec(lm=lm, writer=method.writer, lora_rank=lora, lora_dropout=0.0)
+    spec = ReasonerSpec(lm=lm, writer=method.writer, lora_rank=lora, lora_dropout=0.0, d_assistant=32)
     torch.manual_seed(0)
     model, rows = AutoModelForCausalLM.from_config(SMALL[lm], attn_implementation=attention), 6
     reasoner = Reasoner(add_lora(model, spec) if lora else model, tiny_tokenizer(("x",)), spec)
-    problem = Encoded("0", (5,) * 40, ((6,) * 9,) * 3, (7,) * 6, door=3)
+    states = torch.randn(1, 4, 32) if name == "softcot" else None
+    problem = Encoded("0", (5,) * 40, ((6,) * 9,) * 3, (7,) * 6, door=3, states=states)
     arranged = method.curriculum[-1].arrange(problem, reasoner.markers, random.Random(0))
     options = TrainOptions(batch_size=rows, precision=precision)
     plan = Plan(reasoner, replace(method, curriculum=method.curriculum[-1:]), [problem], options)
@@ -97,8 +103,7 @@ def made(lm: str, name: str, lora: int, precision: str = "no", attention: str = 
 
 
 @small
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("lora", [0, 8])
+@pytest.mark.parametrize(("name", "lora"), KINDS)
 def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
     monkeypatch.setattr(estimate, "SHAPES", SMALL)
     plan, batch = made(lm, name, lora, attention="eager")  # the counter does not see the fused kernel of a CPU
@@ -108,8 +113,8 @@ def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
 
 
 @small
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("precision", "lora"), [("no", 0), ("bf16", 0), ("bf16", 8)])
+@pytest.mark.parametrize(("name", "lora"), KINDS)
+@pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
     monkeypatch.setattr(estimate, "SHAPES", SMALL)
     monkeypatch.setattr(estimate, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
@@ -151,9 +156,11 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
     for module in (estimate, check_paper):
         monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LENGTHS", tmp_path / "lengths.json")
+    assert check_paper.main(["--only", "*softcot*"]) == 0
     assert check_paper.main(["--only", "*codi*", "--record"]) == 0
     output = capsys.readouterr().out
-    assert "6 of 6 rows passed" in output and "GSM8K's sentences, SmolLM2's tokenizer" in output
+    assert "2 of 2 rows passed" in output and "6 of 6 rows passed" in output
+    assert "GSM8K's sentences, SmolLM2's tokenizer" in output
     recorded = json.loads((tmp_path / "lengths.json").read_text())
     ours = {key: LENGTHS[key]["lengths"] for key in recorded if "gpt2" in key}  # llama's vocabulary is cut in this test
     assert ours == {key: recorded[key]["lengths"] for key in ours}
