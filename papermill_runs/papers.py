@@ -31,7 +31,7 @@ FROZEN_BENCHMARKS = {  # task: what the paper calls it
 SECTIONS = {  # title, and the benchmark of the papers beside it
     "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k"),
     "graph": ("Graph search, ProsQA in miniature", "ProsQA"),
-    "prontoqa": ("Deduction, ProntoQA (tier tiny: in miniature)", "ProntoQA"),
+    "prontoqa": ("Deduction, ProntoQA", "ProntoQA"),
     "gsm8k": ("GSM8K, the real problems", "GSM8k"),
     "prosqa": ("ProsQA", "ProsQA"),
     "prosqa_mixed": ("ProsQA, other stages mixed in: the model of the planning analysis", None),

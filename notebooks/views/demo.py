@@ -158,6 +158,7 @@ def screenshots(folder: Path) -> None:
             before = page.text()
             page.keys("Thoughts", LEFT)
             wait_for(lambda: f"{n_left} thought" in page.text() != before, "fewer thoughts")
+            wait_for(lambda: "Where does it look" in page.text(), "the last of what is shown")
         page.picture(folder / "search.png")
 
 
