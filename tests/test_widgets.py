@@ -9,9 +9,10 @@ from test_thoughts import tiny_reasoner
 from latent_cot.generation import Answer
 from latent_cot.models import load_reasoner
 from latent_cot.tasks import Graph, load_task
-from papermill_runs import grid, ready
+from papermill_runs import grid
 from papermill_runs.records import fingerprint_state_dict
 from papermill_runs.results import command
+from views import ready
 from views.markup import bars, card, heat_map, says, tree
 from views.widgets import Instrument, Thinker
 
