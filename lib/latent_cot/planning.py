@@ -24,7 +24,7 @@ from latent_cot.sequences import IGNORED, Layout, collate, encode
 from latent_cot.tasks import Problem, Task, frontier, parse
 from latent_cot.tasks.graphs import FACT, SYMBOLIC_QUERY
 from latent_cot.tasks.problem import MARKER, grade_statement
-from latent_cot.thoughts import read, select, think
+from latent_cot.thoughts import read, select
 
 Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
 
@@ -98,7 +98,7 @@ def next_concepts(
     batch, was_training = collate(rows, markers).to(next(reasoner.parameters()).device), reasoner.training
     reasoner.eval()
     question, _ = read(reasoner.lm, reasoner.embed(batch.question[:1]), batch.question_mask[:1])
-    context, _, _ = think(reasoner.lm, question, batch.n_thoughts[:1], reasoner.writer)
+    context, _, _ = reasoner.think(question, batch.rows(slice(0, 1)))
     context = select(context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
     predicting, _ = read_language(reasoner, context, batch.language)
     reasoner.train(was_training)
