@@ -43,7 +43,7 @@ tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TI
 test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
 	@failed=0; set -x; \
 	$(PY) -m ruff check . || failed=1; \
-	LATENT_COT_BUDGET=0.05 OMP_NUM_THREADS=1 $(PY) -m pytest tests -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 || failed=1; \
+	LATENT_COT_BUDGET=0.05 $(PY) -m pytest tests -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 || failed=1; \
 	LATENT_COT_BUDGET=0.05 $(PY) -m pytest notebooks -q --durations 5 --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900 || failed=1; \
 	exit $$failed

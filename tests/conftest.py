@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before torch: the tests run side by side, and a process forked from one in which OpenMP had threads would hang.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def pytest_addoption(parser):
     """`--golden DIR`: golden cases of the official code to check against."""

@@ -288,6 +288,14 @@ def test_micro_batches_add_up_to_the_batch(family, writer, micro_batch):
     assert_same(weights(whole), weights(parts), 1e-9)
 
 
+def test_each_run_of_a_process_has_its_own_precision():
+    half, whole = replace(OPTIONS, precision="bf16"), OPTIONS
+    losses = [run(tiny_reasoner("gpt2", "hidden").float(), COCONUT, options=o)["loss"] for o in (whole, half, whole)]
+    assert (losses[0] == losses[2]).all()
+    assert (losses[0] != losses[1]).any()
+    assert (losses[0] - losses[1]).abs().max() < 0.1
+
+
 TOGETHER = replace(OPTIONS, batch_size=5, micro_batch=2)  # 2 and 3 problems: shares of unequal size
 
 

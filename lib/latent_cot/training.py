@@ -161,9 +161,7 @@ def train(
     for stage in method.curriculum:
         for problem in doubtful:
             check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
-    accelerator = Accelerator(
-        mixed_precision=options.precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-    )
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     signature = run_signature(reasoner, method, problems, options)
     resumed = _load_checkpoint(folder, reasoner, signature) if folder else None
     progress, tensors = resumed or (_Progress(), {})
@@ -235,8 +233,11 @@ def _optimizer_step(
     for cut in cuts:
         micro = batch.rows(slice(cut, min(cut + size, end))).to(accelerator.device)
         waiting = contextlib.nullcontext() if cut == cuts[-1] else accelerator.no_sync(supervised)
-        with waiting, accelerator.autocast():
-            parts = supervised(micro)
+        # Not accelerate's own mixed precision: it is one setting per Python process, of the run that came first.
+        fast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=options.precision == "bf16")
+        with waiting:
+            with fast:
+                parts = supervised(micro)
             # The parts already add up over processes; DDP averages gradients, hence the factor.
             accelerator.backward(sum(parts.values()) * accelerator.num_processes)
         for name, part in parts.items():
