@@ -10,7 +10,8 @@ import pandas as pd
 
 from papermill_runs.grid import Run
 from papermill_runs.papers import FROZEN, FROZEN_BENCHMARKS, paper_value
-from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, interval, place, provenance
+from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
+from papermill_runs.significance import difference
 
 MODEL = "Llama-3.1-8B-Instruct"
 QUESTIONS = (  # two rows, what their difference asks, and the answers if it is above, below or around zero
@@ -38,11 +39,11 @@ def comparison(records: pd.DataFrame, benchmark: str | None) -> pd.DataFrame:
     for name in [row for row in FROZEN if row in found or paper_value(row, benchmark, MODEL)]:
         ours = outcomes(records, name)
         each = ours.drop_duplicates("seed")
-        added = interval(ours, zero) if len(ours) and len(zero) and name != "zero_shot" else None
+        added = difference(ours, zero) if name != "zero_shot" else None
         lines.append({
             "how the frozen model is asked": FROZEN[name],
             "accuracy %": cell(each, "metrics.accuracy", 100.0, ".1f"),
-            "added to zero-shot, 95 % interval": "{:+.1f} to {:+.1f}".format(*added) if added else NONE,
+            "added to zero-shot": str(added or NONE),
             f"paper, {MODEL} %": str(paper_value(name, benchmark, MODEL) or NONE),
             "seeds": str(len(each) or MISSING),
             "majority %": cell(each, "metrics.vote", 100.0, ".1f"),
@@ -55,12 +56,9 @@ def verdicts(records: pd.DataFrame) -> list[str]:
     """What the records say to each of `QUESTIONS` that they can answer: yes, no, or that noise cannot be excluded."""
     said = []
     for first, second, question, above, below in QUESTIONS:
-        ours, other = outcomes(records, first), outcomes(records, second)
-        if len(ours) and len(other) and (found := interval(ours, other)):
-            low, high = found
-            answer = above if low > 0 else below if high < 0 else "inside the noise"
-            points = 100 * float(ours["metrics.accuracy"].mean() - other["metrics.accuracy"].mean())
-            said.append(f"{question} {points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}: {answer}.")
+        if found := difference(outcomes(records, first), outcomes(records, second)):
+            answer = "inside the noise" if found.inside else above if found.mean > 0 else below
+            said.append(f"{question} {answer}: {found}.")
     return said
 
 

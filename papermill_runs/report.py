@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -23,6 +21,7 @@ from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
 from papermill_runs.records import replace_block, write_atomic
 from papermill_runs.results import load_results
+from papermill_runs.significance import WHAT_IS_NOISE, difference
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
@@ -49,7 +48,7 @@ FOUND = {"found": "all results found %", "found in another's": "in another probl
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
     "swapped with another problem's, or replaced by their mean. Steps in total include those of the model that a run "
-    "starts from. Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + "."
+    "starts from. Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + f". {WHAT_IS_NOISE}"
 )
 CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}
 div{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}th,td{padding:.3rem .6rem;text-align:right;
@@ -146,17 +145,6 @@ def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame([{"method": r["method"], "seed": r["seed"]} | row for r in runs for row in r[f"metrics.{metric}"]])
 
 
-def interval(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, float] | None:
-    """95 % bootstrap interval of the difference in points, paired over problems, seeds pooled; None if these differ."""
-    both = pd.concat([ours, theirs])
-    bits = both.get("metrics.correct", pd.Series([None]))
-    if bits.isna().any() or bits.str.len().nunique() > 1 or both.data_fingerprint.nunique() > 1:
-        return None
-    mine, other = (np.mean([[*map(int, text)] for text in rows["metrics.correct"]], axis=0) for rows in (ours, theirs))
-    low, high = np.percentile(sns.algorithms.bootstrap(100 * (mine - other), n_boot=5000, seed=0), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: str | Path) -> None:
     """`report.md`, the self-contained `report.html`, and a PNG for each figure, in `out`."""
     out = Path(out)
@@ -178,7 +166,7 @@ def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: 
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
     """The tables with aims, without the columns on the right, and the figure, between the markers."""
     main = [table for table in tables if table.tier == tier and table.name in AIMS]
-    brief = [_markdown(replace(table, table=table.table.iloc[:, :8])) for table in main]
+    brief = [_markdown(replace(table, table=table.table.iloc[:, :9])) for table in main]
     return "\n\n".join([BEGIN, HOW_TO_READ, *brief, f"![Accuracy by method and task]({figure})", END])
 
 
@@ -195,6 +183,8 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
     for method, rows in scores.items():
         n, of = len(rows), every.seed.nunique()
         line = {"method": METHODS.get(method, method), "accuracy %": cell(rows, "metrics.accuracy", 100.0, ".1f")}
+        if (base := scores.get("no_cot")) is not None:
+            line[f"against {METHODS['no_cot']}"] = NONE if method == "no_cot" else str(difference(rows, base) or MISSING)
         line |= {PAPER: str(papers[method] or NONE), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
         lines.append(line | {column: cell(rows, *where) for column, where in COLUMNS.items()})
     for method, baseline, least in AIMS.get(name, ()):
@@ -204,10 +194,9 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
             verdict = f"{'reached' if round(found, 6) >= least else 'not reached'}, {found:.1f} {unit}"
         above = f" above {METHODS[baseline]}" if baseline else ""
         notes.append(f"Aim: {METHODS[method]} at least {least} {unit}{above}: {verdict}.")
-    for baseline in [b for b in ("no_cot", "no_cot_long") if {b, "coconut"} <= set(means)]:
-        found = interval(scores["coconut"], scores[baseline])
-        text = "{:+.1f} to {:+.1f} points".format(*found) if found else "none, not the same test problems"
-        notes.append(f"Coconut minus {METHODS[baseline]}, 95 % interval (bootstrap over test problems): {text}.")
+    for method in [m for m in ("coconut", "codi") if {m, "no_cot_long"} <= set(means)]:
+        found = difference(scores[method], scores["no_cot_long"])
+        notes.append(f"{METHODS[method]} against {METHODS['no_cot_long']}: {found}.")
     below = [papers[method].accuracy - mean for method, mean in means.items() if papers[method]]
     if name == "gsm8k" and below and min(below) > 0:
         n_trained = every.get("metrics.n_trained_on", every["parameters.n_train"]).dropna()

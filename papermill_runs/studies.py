@@ -8,23 +8,10 @@ speak of). The sentences and verdicts are made from records, in `claims`.
 from dataclasses import dataclass
 
 from papermill_runs.papers import PaperTable
+from papermill_runs.significance import ACCURACY, Measure
 
 COCONUT, CODI = "Coconut, arXiv 2412.06769", "CODI, arXiv 2502.21074"
 
-
-@dataclass(frozen=True)
-class Measure:
-    """Where a record has it, with factor and format; `more` says whether more of it is better."""
-
-    label: str
-    column: str
-    factor: float = 100.0
-    form: str = ".1f"
-    unit: str = "points"
-    more: bool = True
-
-
-ACCURACY = Measure("accuracy %", "metrics.accuracy")
 TOKENS = Measure("new tokens", "metrics.new_tokens", 1.0, ".1f", "tokens", more=False)
 ALONE = Measure("ms/question alone", "metrics.seconds_alone", 1000.0, ".1f", "ms", more=False)
 BATCHED = Measure("batched", "metrics.seconds_batched", 1000.0, ".2f", "ms", more=False)
@@ -47,6 +34,7 @@ class Study:
     benchmarks: tuple[str, ...] = ("GSM8k",)
     model: str = "GPT-2"
     shown: bool = True
+    reading: str = ""  # what we make of it in the tiny tier; says no number, since records may change
 
     @property
     def labels(self) -> dict[str, str]:

@@ -6,10 +6,11 @@ import pytest
 from test_report import write
 
 from papermill_runs import studies
-from papermill_runs.claims import PAGE, build_studies, difference
+from papermill_runs.claims import PAGE, build_studies
 from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.report import MISSING, build_sections, read_records
-from papermill_runs.studies import ACCURACY, ALONE, STUDIES, Study
+from papermill_runs.significance import ACCURACY, difference
+from papermill_runs.studies import ALONE, STUDIES, Study
 
 ROWS = "a-x | X | 40.0 V\n a-y | Y | 10.0 V\n a-z | Z | -"
 GRID = [Run("tiny", "02_x", variant, {}, 0) for variant in ("a-x", "a-y", "a-z")]
