@@ -15,11 +15,14 @@ COCONUT, CODI = "Coconut, arXiv 2412.06769", "CODI, arXiv 2502.21074"
 TOKENS = Measure("new tokens", "metrics.new_tokens", 1.0, ".1f", "tokens", more=False)
 ALONE = Measure("ms/question alone", "metrics.seconds_alone", 1000.0, ".1f", "ms", more=False)
 BATCHED = Measure("batched", "metrics.seconds_batched", 1000.0, ".2f", "ms", more=False)
-ELSEWHERE = tuple(
-    Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy")
-    for name in ("two steps", "four steps", "operands to 15", "another wording")
+ELSEWHERE, FARTHER, REAL = (
+    tuple(Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy") for name in names)
+    for names in (
+        ("two steps", "four steps", "operands to 15", "another wording"),
+        ("five steps", "operands to 15", "another wording"),
+        ("SVAMP", "GSM-Hard", "MultiArith"),
+    )
 )
-REAL = tuple(Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy") for name in ("SVAMP", "GSM-Hard", "MultiArith"))
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,21 @@ STUDIES = (
         arithmetic-coconut > arithmetic-no_cot V
         """,
         measures=ELSEWHERE, benchmarks=("SVAMP", "GSM-Hard", "MultiArith"),
+    ),
+    Study(
+        "Out of domain, two layers that have seen two to four steps", f"{CODI}, out of domain",
+        """
+        arithmetic2-codi    | CODI, two layers    | -
+        arithmetic2-cot     | CoT, two layers     | -
+        arithmetic2-coconut | Coconut, two layers | -
+        arithmetic2-no_cot  | No-CoT, two layers  | -
+        """,
+        """
+        arithmetic2-codi > arithmetic2-coconut V
+        arithmetic2-codi ~ arithmetic2-cot V
+        arithmetic2-coconut > arithmetic2-no_cot V
+        """,
+        measures=FARTHER,
     ),
     Study(
         "Out of domain, the real benchmarks", f"{CODI}, out of domain",
