@@ -32,9 +32,14 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2TokenizerFast,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tasks import Problem, Task, load_task
@@ -86,11 +91,20 @@ def depth(lm: str) -> int:
     return SHAPES[lm].num_hidden_layers if size <= LARGEST else LAYERS_KEPT
 
 
-def write_model(lm: str, folder: Path) -> None:
-    """A model folder of a published shape, the markers included: random weights in bf16, and a tokenizer."""
+def checked_shape(lm: str) -> PreTrainedConfig:
+    """The published shape with the layers that are checked."""
     config = copy.deepcopy(SHAPES[lm])
+    config.num_hidden_layers = depth(lm)
+    if getattr(config, "layer_types", None):  # Qwen: one for each layer
+        config.layer_types = config.layer_types[: depth(lm)]
+    return config
+
+
+def write_model(lm: str, folder: Path) -> None:
+    """A model folder of a checked shape, the markers included: random weights in bf16, and a tokenizer."""
+    config = checked_shape(lm)
     tokenizer = add_markers(tokenizer_for(lm, config.vocab_size))
-    config.vocab_size, config.num_hidden_layers = len(tokenizer), depth(lm)
+    config.vocab_size = len(tokenizer)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -138,7 +152,6 @@ def two_steps(plan: Plan) -> str:
     options = replace(plan.options, batch_size=2, micro_batch=1, validations=0)
     before = {n: p.detach().clone() for n, p in plan.reasoner.named_parameters() if p.requires_grad and p.numel() < SMALL}
     problems = sorted(plan.problems, key=lambda problem: problem.n_tokens)[len(plan.problems) // 2 :][:4]
-    AcceleratorState._reset_state(reset_partial_state=True)  # the row before may have had another precision
     history = train(plan.reasoner, replace(plan.method, curriculum=short), problems, options, progress_bar=False)
     still = [name for name, p in plan.reasoner.named_parameters() if name in before and torch.equal(before[name], p)]
     if still:

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from latent_cot.coconut import CoconutOptions, coconut
 from latent_cot.codi import CodiOptions, codi
@@ -25,14 +25,13 @@ from papermill_runs.grid import grid_path, parse_yaml, read_grid
 from papermill_runs.notebooks import run_notebook
 from papermill_runs.rehearsal import Plan
 
+OTHERS = {"vocab_size": 50_257, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_key_value_heads": 2}
 SMALL = {
-    "openai-community/gpt2": GPT2Config(n_embd=128, n_layer=3, n_head=2, activation_function="gelu_pytorch_tanh"),
-    "meta-llama/Llama-3.2-1B-Instruct": LlamaConfig(
-        vocab_size=50_257, hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=True,
-    ),
-}  # fmt: skip
-SMALL |= dict.fromkeys(list(SHAPES)[2:], SMALL["meta-llama/Llama-3.2-1B-Instruct"])
+    lm: GPT2Config(n_embd=128, n_layer=3, n_head=2, activation_function="gelu_pytorch_tanh")
+    if shape.model_type == "gpt2"
+    else type(shape)(**OTHERS, num_attention_heads=4, tie_word_embeddings=True)
+    for lm, shape in SHAPES.items()
+}
 METHODS = {
     "cot": cot(5, 1e-3),
     "coconut": coconut(CoconutOptions(), 1, 1, 1e-3),
@@ -175,13 +174,14 @@ def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
     assert "FAILED 02_explicit_baselines/prosqa-pause--s0: ZeroDivisionError" in output and "0 of 2 rows" in output
 
 
-def test_a_model_too_large_for_this_machine_loses_layers(data_dir, monkeypatch, tmp_path):
+@pytest.mark.parametrize("lm", SHAPES, ids=lambda lm: lm.partition("/")[2])
+def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, monkeypatch, tmp_path):
     monkeypatch.setattr(check_paper, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LARGEST", 1)
     monkeypatch.setattr(check_paper, "depth", check_paper.depth.__wrapped__)
-    check_paper.write_model("openai-community/gpt2", tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["n_layer"] == check_paper.LAYERS_KEPT < 3
-    assert check_paper.stood_in("gsm8k-aug", "openai-community/gpt2") == "2 layers"
+    check_paper.write_model(lm, tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).num_hidden_layers == check_paper.LAYERS_KEPT < 3
+    assert check_paper.stood_in("gsm8k-aug", lm).endswith("2 layers")
 
 
 # --- several processes ---------------------------------------------------------------------------------------------
