@@ -7,7 +7,7 @@ its options. Then it takes two optimiser steps (the first and the last stage, of
 stands what the row will cost on a GPU (`estimate`), on the lengths of the lines just read.
 
 What is not at hand is stood in for, and said: a split without lines takes another split's, GSM8k-Aug-NL takes GSM8K's own
-sentences, LLaMA and Qwen take SmolLM2's tokenizer, a model that is too large for this machine loses layers.
+sentences, ASDiv-Aug takes ASDiv, LLaMA and Qwen take SmolLM2's tokenizer, a model that is too large for this machine loses layers.
 `--record` keeps the lengths for `estimate`.
 """
 
@@ -33,13 +33,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GPT2TokenizerFast,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedConfig, PreTrainedTokenizerFast
 
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tasks import Problem, Task, load_task
@@ -113,7 +107,7 @@ def write_model(lm: str, folder: Path) -> None:
 def nearest(name: str, **options: Any) -> Task:
     """The real lines of a task, or those nearest to them, in full."""
     if name != "gsm8k-aug-nl":
-        return load_task(name, **options)
+        return load_task("asdiv" if name == "asdiv-aug" else name, **options)
     splits = {}
     for split in ("train", "test"):
         records = read_records(Path(os.environ["LATENT_COT_DATA"]) / "gsm8k" / f"{split}.jsonl")
@@ -127,7 +121,8 @@ def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **opti
     """`load_task` with a sample of the real lines, and another split's lines for a split without."""
     found = nearest(name, **options)
     pools = {split: found.splits.get(split) or max(found.splits.values(), key=len) for split in sizes}
-    counts = {split: min(lines if split == "train" else 4, sizes[split], len(pools[split])) for split in sizes}
+    learned = "train" if "train" in sizes else "test"  # lesson 05 may train on the problems behind the test problems
+    counts = {split: min(lines if split == learned else 4, sizes[split], len(pools[split])) for split in sizes}
     return replace(found, splits={split: tuple(random.Random(0).sample(pools[split], n)) for split, n in counts.items()})
 
 
@@ -140,7 +135,8 @@ def models_of(run: Run) -> list[str]:
 def stood_in(name: str, lm: str) -> str:
     """What a row's check stands on instead of its own data, tokenizer and depth; "" if on these."""
     have = nearest(name).splits
-    said = ["GSM8K's sentences"] if name == "gsm8k-aug-nl" else [] if "train" in have else [f"{', '.join(have)} for train"]
+    others = {"gsm8k-aug-nl": "GSM8K's sentences", "asdiv-aug": "ASDiv's problems"}
+    said = [others[name]] if name in others else [] if "train" in have else [f"{', '.join(have)} for train"]
     said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
     return ", ".join(said + [f"{depth(lm)} layers"] * (depth(lm) < SHAPES[lm].num_hidden_layers))
 

@@ -6,17 +6,16 @@ Nothing here is a number: what is compared is `studies.STUDIES`, the rest is com
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from papermill_runs.grid import Run
 from papermill_runs.report import MISSING, NONE, Section, cell, provenance
-from papermill_runs.significance import Difference, Measure, difference
+from papermill_runs.significance import Difference, Measure, Verdict, difference
 from papermill_runs.studies import STUDIES, Study
 
-Verdict = Literal["agrees", "disagrees", "inside the noise", "not run"]
 PAGE = "What reproduces and what does not, in miniature"
 ON_A_PAR = "A claim of no difference (on a par) agrees if several seeds show none."
 

@@ -48,6 +48,14 @@ SHAPES: dict[str, PreTrainedConfig] = {  # as published
         hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
         tie_word_embeddings=True, **LLAMA
     ),
+    "meta-llama/Llama-3.2-3B-Instruct": LlamaConfig(
+        hidden_size=3072, intermediate_size=8192, num_hidden_layers=28, num_attention_heads=24,
+        tie_word_embeddings=True, **LLAMA
+    ),
+    "meta-llama/Meta-Llama-3-8B-Instruct": LlamaConfig(
+        hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32,
+        **LLAMA | {"max_position_embeddings": 8192}
+    ),
     "meta-llama/Llama-3.1-8B-Instruct": LlamaConfig(
         hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, **LLAMA
     ),

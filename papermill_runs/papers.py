@@ -28,20 +28,23 @@ FROZEN_BENCHMARKS = {  # task: what the paper calls it
     "arithmetic": "GSM8K", "gsm8k": "GSM8K", "gsm8k-aug": "GSM8K", "asdiv": "ASDiv-Aug", "asdiv-aug": "ASDiv-Aug",
     "aqua": "AQuA", "strategyqa": "StrategyQA", "date-understanding": "Date Understanding",
 }  # fmt: skip
-SECTIONS = {  # title, and the benchmark of the papers beside it
-    "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k"),
-    "graph": ("Graph search, ProsQA in miniature", "ProsQA"),
-    "prontoqa": ("Deduction, ProntoQA", "ProntoQA"),
-    "gsm8k": ("GSM8K, the real problems", "GSM8k"),
-    "prosqa": ("ProsQA", "ProsQA"),
-    "prosqa_mixed": ("ProsQA, other stages mixed in: the model of the planning analysis", None),
-    "gpt2_aug": ("GSM8k-Aug, GPT-2 with LoRA", "GSM8k"),
-    "gpt2_nl": ("GSM8k-Aug-NL, GPT-2", None),
-    "gpt2_csqa": ("CommonsenseQA, GPT-2", None),
-    "llama_aug": ("GSM8k-Aug, LLaMA-3.2-1B", None),
-    "llama_nl": ("GSM8k-Aug-NL, LLaMA-3.2-1B", None),
-    "llama_csqa": ("CommonsenseQA, LLaMA-3.2-1B", None),
-    "arithmetic2": ("Arithmetic with two layers and two to four steps: a counter-example", None),
+LLAMA_1B = "LLaMA-3.2-1B"
+SECTIONS = {  # title, and the benchmark and the model of the papers beside it
+    "arithmetic": ("Arithmetic, GSM8k-Aug in miniature", "GSM8k", "GPT-2"),
+    "graph": ("Graph search, ProsQA in miniature", "ProsQA", "GPT-2"),
+    "prontoqa": ("Deduction, ProntoQA", "ProntoQA", "GPT-2"),
+    "gsm8k": ("GSM8K, the real problems", "GSM8k", "GPT-2"),
+    "prosqa": ("ProsQA", "ProsQA", "GPT-2"),
+    "prosqa_mixed": ("ProsQA, other stages mixed in: the model of the planning analysis", None, "GPT-2"),
+    "gpt2_aug": ("GSM8k-Aug, GPT-2 with LoRA", "GSM8k", "GPT-2"),
+    "gpt2_nl": ("GSM8k-Aug-NL, GPT-2", "GSM8k-NL", "GPT-2"),
+    "gpt2_csqa": ("CommonsenseQA, GPT-2", None, "GPT-2"),
+    "llama_aug": ("GSM8k-Aug, LLaMA-3.2-1B", "GSM8k", LLAMA_1B),
+    "llama_nl": ("GSM8k-Aug-NL, LLaMA-3.2-1B", "GSM8k-NL", LLAMA_1B),
+    "llama_csqa": ("CommonsenseQA, LLaMA-3.2-1B", None, LLAMA_1B),
+    "llama3b": ("Larger models: GSM8k-Aug, LLaMA-3.2-3B", "GSM8k", "LLaMA-3.2-3B"),
+    "llama8b": ("Larger models: GSM8k-Aug, LLaMA-3-8B", "GSM8k", "LLaMA-3-8B"),
+    "arithmetic2": ("Arithmetic with two layers and two to four steps: a counter-example", None, "GPT-2"),
 }
 _CELL = re.compile(r"(?P<accuracy>\d+\.\d+)(?:±(?P<spread>\d+\.\d+))?(?:/(?P<tokens>\d+\.\d+))? (?P<mark>[V2R])")
 
@@ -115,6 +118,43 @@ TABLES = (
         """,
     ),
     PaperTable(
+        "CODI, arXiv 2502.21074, GPT-2 on GSM8k-Aug-NL",
+        "GPT-2",
+        ("GSM8k-NL",),
+        """
+        no_cot  | 19.1 R
+        cot     | 34.8 R
+        icot    | 3.2 R
+        coconut | 24.9 2
+        codi    | 35.3 R
+        """,
+    ),
+    PaperTable(
+        "CODI, arXiv 2502.21074, LLaMA-3.2-1B on GSM8k-Aug and GSM8k-Aug-NL",
+        LLAMA_1B,
+        ("GSM8k", "GSM8k-NL"),
+        """
+        no_cot  | 30.9 2 | 30.9 R
+        cot     | 61.6 2 | 54.1 R
+        icot    | 19.0 R | 15.2 R
+        coconut | 45.3 2 | 27.2 2
+        codi    | 55.6 2 | 49.7 2
+        """,
+    ),
+    *(
+        PaperTable("Coconut, arXiv 2412.06769, larger models", model, ("GSM8k",), rows)
+        for model, rows in {
+            "LLaMA-3.2-3B": "no_cot | 26.0 R\n coconut | 31.7 R",
+            "LLaMA-3-8B": "no_cot | 42.2 R\n coconut | 43.6 R",
+        }.items()
+    ),
+    PaperTable(
+        "Coconut, arXiv 2412.06769, section 5, the search tree of one problem",
+        "GPT-2",
+        ("1 thought, node 1", "1 thought, node 2", "1 thought, node 3", "1 thought, node 4", "2 thoughts, node 1"),
+        "coconut_mixed | 33.0 2 | 32.0 2 | 16.0 2 | 1.0 2 | 87.0 2",
+    ),
+    PaperTable(
         "CODI, arXiv 2502.21074, section 5, problems answered correctly whose results are all in the top 5",
         "GPT-2",
         ("results of 1 step", "results of 2 steps", "results of 3 steps"),
@@ -138,8 +178,11 @@ TABLES = (
         "Qwen2.5-7B-Instruct",
         ("GSM8K", "ASDiv-Aug", "AQuA", "StrategyQA", "Date Understanding", "mean"),
         """
-        zero_shot | -       | -       | -       | -       | -       | 70.29 2
-        softcot   | 85.81 2 | 88.90 2 | 72.44 R | 60.61 2 | 67.52 R | 75.06 2
+        zero_shot       | -       | -       | -       | -       | -       | 70.29 2
+        assist_cot      | 84.85 2 | -       | -       | -       | -       | -
+        softcot         | 85.81 2 | 88.90 2 | 72.44 R | 60.61 2 | 67.52 R | 75.06 2
+        softcot_smaller | 85.76 2 | -       | -       | -       | -       | -
+        softcot_base    | 85.84 2 | -       | -       | -       | -       | -
         """,
     ),
 )

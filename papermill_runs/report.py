@@ -10,13 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from latent_cot.planning import Outcome
 from papermill_runs.grid import Run
 from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
 from papermill_runs.records import replace_block, write_atomic
@@ -29,7 +27,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
 }
 FROZEN_NOTEBOOK = "05_softcot_projector"
 ABLATION = "ablation_"
-PAPER, MISSING, NONE, BEGIN, END = "paper, GPT-2 %", "missing", "·", "<!-- results:begin -->", "<!-- results:end -->"
+PAPER, MISSING, NONE, BEGIN, END = "paper %", "missing", "·", "<!-- results:begin -->", "<!-- results:end -->"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
     "swapped %": ("metrics.controls.swapped", 100.0, ".1f"), "all the mean %": ("metrics.controls.mean", 100.0, ".1f"),
@@ -37,14 +35,7 @@ COLUMNS = {  # where a record has it, factor, format
     "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
     "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
 }  # fmt: skip
-CLAIM = ("Coconut, section 5.1, prints no numbers in its figure. It claims: with more thoughts, right answers and Correct "
-         "Paths rise, Hallucinations and Wrong Targets fall, and no thoughts at all still beat CoT.")  # fmt: skip
-FRONTIER = {
-    "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",
-    "mass_on_frontier": "probability on the frontier %", "mass_on_path": "probability on the path's node %",
-}  # fmt: skip
 OF_A_SEED = [f"parameters.{name}" for name in ("seed", "init_from", "run_dir")]  # what may differ between seeds of a run
-FOUND = {"found": "all results found %", "found in another's": "in another problem's thoughts %"}
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
     "swapped with another problem's, or replaced by their mean. Steps in total include those of the model that a run "
@@ -103,9 +94,10 @@ def read_records(folder: str | Path) -> pd.DataFrame:
 
 
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
-    """A main table for each tier and section that `runs` or records name, frontier tables, and what is not averaged.
+    """A main table for each tier and section that `runs` or records name, and what is not averaged.
 
-    Lesson 05 has tables of its own (`frozen.frozen_sections`): each of its records holds all rows of one.
+    Lesson 05 has tables of its own (`frozen.frozen_sections`): each of its records holds all rows of one. What thoughts
+    hold is in `interpretability`, the ablations in `claims`.
     """
     trusted, apart = records[records.trusted & (records.notebook != FROZEN_NOTEBOOK)], records[~records.trusted]
     keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook != FROZEN_NOTEBOOK]
@@ -117,25 +109,10 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
         here = trusted[(trusted.tier == tier) & (trusted.section == name)]
         methods = sorted({key[2] for key in keys if key[:2] == (tier, name)}, key=order.index)
         result.append(_main(tier, name, {method: here[here.method == method] for method in methods}))
-        if len(shares := frontier_shares(here)):
-            means = shares.groupby(["method", "thought", "what"], sort=False).share.mean().map("{:.1f}".format)
-            title, notes = f"Frontier in the thoughts: {name}, tier {tier}", [f"{shares.seed.nunique()} seeds."]
-            result.append(Section(tier, "", title, means.unstack(sort=False).reset_index().astype(str), notes))
-        tables = {_decoded: listed(here, "decoded"), _sweep: listed(here, "k_sweep")}
-        result += [section(tier, name, rows) for section, rows in tables.items() if len(rows)]
     if len(apart):
         table = apart[["id", "tier"]].assign(why=apart.status.replace("complete", "uncommitted code"))
         result.append(Section("", "", "Not averaged", table, ["These runs enter no number above."]))
     return result
-
-
-def frontier_shares(records: pd.DataFrame) -> pd.DataFrame:
-    """One row per method, seed, thought and share of `FRONTIER`, in %."""
-    rows = [
-        (METHODS.get(row["method"], row["method"]), row["seed"], row["thought"], label, 100 * row[key])
-        for row in listed(records, "frontier").to_dict("records") for key, label in FRONTIER.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["method", "seed", "thought", "what", "share"])
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -176,8 +153,8 @@ def update_readme(readme: str | Path, tables: Sequence[Section], figure: str) ->
 
 
 def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
-    title, benchmark = SECTIONS.get(name, (name, None))
-    every, papers = pd.concat([*scores.values()]), {method: paper_value(method, benchmark) for method in scores}
+    title, benchmark, model = SECTIONS.get(name, (name, None, "GPT-2"))
+    every, papers = pd.concat([*scores.values()]), {method: paper_value(method, benchmark, model) for method in scores}
     means = {m: 100 * float(rows["metrics.accuracy"].mean()) for m, rows in scores.items() if len(rows)}
     lines, notes = [], []
     for method, rows in scores.items():
@@ -204,43 +181,8 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         notes.append(f"{min(below):.0f} to {max(below):.0f} points below the paper, for lack of data and compute: "
                      f"{trained} training problems, in the paper {TRAIN_PROBLEMS[benchmark]:,}.")  # fmt: skip
     sources = dict.fromkeys(value.source for value in papers.values() if value)
-    notes += [f"The papers' numbers are for {benchmark}: {'; '.join(sources)}."] if sources else []
+    notes += [f"The papers' numbers are {model}'s on {benchmark}: {'; '.join(sources)}."] if sources else []
     return Section(tier, name, f"{title} (tier {tier})", pd.DataFrame(lines), [*notes, provenance(tier, every)])
-
-
-def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
-    """Intermediate-result accuracy by method and number of steps, beside CODI's."""
-    lines = []
-    for (method, steps), part in rows.groupby(["method", "steps"], sort=False):
-        line = {"method": METHODS.get(method, method), "steps": str(steps), "right answers": f"{part.n.mean():,.0f}"}
-        line |= {column: cell(part, key, 100.0, ".1f") for key, column in FOUND.items()}
-        benchmark = f"results of {steps} step{'s' * (steps > 1)}" if name.startswith(("arithmetic", "gsm8k")) else None
-        paper = paper_value(method, benchmark)
-        lines.append(line | {PAPER: str(paper or NONE), "seeds": str(part.seed.nunique())})
-    notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
-             "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip
-    return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
-
-
-def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
-    """Accuracy and outcome classes by number of forced thoughts, and what becomes of the paper's claim."""
-    means = 100 * rows.groupby(["method", "thoughts"], sort=False)[["accuracy", *get_args(Outcome)]].mean()
-    lines, notes = [], [CLAIM]
-    for (method, k), part in rows.groupby(["method", "thoughts"], sort=False):
-        line = {"method": METHODS.get(method, method), "thoughts": str(k)}
-        line |= {"right answer %": cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
-        lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in get_args(Outcome)})
-    for method in means.index.unique("method"):
-        here = means.loc[method]
-        paths = here[here["Correct Label"] + here["Incorrect Label"] < 50]
-        if len(paths) > 1:
-            what = {"accuracy": "right answers"} | {key: f"{key}s" for key in ("Correct Path", "Hallucination", "Wrong Target")}
-            moved = [f"{label} {paths[key].iloc[0]:.1f} to {paths[key].iloc[-1]:.1f}" for key, label in what.items()]
-            known = ("cot", 0) in means.index
-            above = f"{here.accuracy.iloc[0] - means.accuracy[('cot', 0)]:+.1f} points" if known else MISSING
-            notes.append(f"{METHODS.get(method, method)}, while a path is written ({paths.index[0]} to {paths.index[-1]} "
-                         f"thoughts), %: {', '.join(moved)}. Without thoughts, against CoT: {above}.")  # fmt: skip
-    return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
 
 
 def cell(rows: pd.DataFrame, column: str, factor: float, form: str) -> str:

@@ -1,11 +1,14 @@
 """The difference between two rows, with an interval over seeds and problems (seaborn's bootstrap), and what is noise."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+
+Verdict = Literal["agrees", "disagrees", "inside the noise", "not run"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCU
     noise = 0.0 if n_seeds > 1 else 2 * max(several, default=float("nan"))
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Difference(measure, float(mean), float(low), float(high), n_seeds, float(noise))
+
+
+def every_seed(margins: Iterable[float]) -> Verdict:
+    """Of a claim that holds where a margin is above zero: a margin for each seed, and the seeds have to be of one mind."""
+    held = {margin > 0 for margin in margins}
+    return "not run" if not held else "inside the noise" if len(held) > 1 else "agrees" if held == {True} else "disagrees"
 
 
 def _observations(rows: pd.DataFrame, measure: Measure) -> dict[int, np.ndarray]:

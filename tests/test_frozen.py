@@ -6,10 +6,10 @@ import re
 import pytest
 from test_report import RUNS, write
 
-from papermill_runs.frozen import frozen_sections
+from papermill_runs.frozen import LLAMA, QWEN, benchmark_and_model, frozen_sections
 from papermill_runs.grid import Run, grid_path, read_grid
-from papermill_runs.papers import FROZEN, FROZEN_BENCHMARKS
-from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, build_sections, read_records
+from papermill_runs.papers import FROZEN
+from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, build_sections, place, read_records
 
 GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
 WRONG, HALF, RIGHT = "0" * 40, "01" * 20, "1" * 40
@@ -73,5 +73,27 @@ def test_records_of_lesson_05_have_their_own_table_only(tmp_path):
 
 
 def test_every_grids_rows_have_a_benchmark_beside_them():
-    runs = [run for tier in ("tiny", "small") for run in read_grid(grid_path(tier)) if run.notebook == FROZEN_NOTEBOOK]
-    assert runs and all(run.variant.removesuffix("-softcot") in FROZEN_BENCHMARKS for run in runs)
+    runs = [run for tier in ("tiny", "small", "paper") for run in read_grid(grid_path(tier)) if run.notebook == FROZEN_NOTEBOOK]
+    found = [benchmark_and_model(place(run.variant)[0]) for run in runs]
+    assert all(benchmark for benchmark, _ in found) and {model for _, model in found} == {LLAMA, QWEN}
+
+
+def test_number_of_thoughts_in_training_and_in_use(tmp_path):
+    for seed, kept in enumerate((0.4, 0.5)):
+        path = record(tmp_path, seed, zero_shot=HALF, softcot=HALF)
+        content = json.loads(path.read_text())
+        content["metrics"]["sweep"] = [[1, 1, 0.3], [1, 8, 0.1], [8, 1, kept], [8, 8, 0.2]]
+        path.write_text(json.dumps(content))
+    _, swept = frozen_sections(read_records(tmp_path), GRID)
+    assert swept.table.values.tolist() == [["1", "30.0 ± 0.0", "10.0 ± 0.0"], ["8", "45.0 ± 7.1", "20.0 ± 0.0"]]
+    assert "1 thoughts in use after 8 in training cost nothing: agrees, +25.0 points (tier tiny)." in swept.notes
+
+
+def test_majority_of_sampled_answers(tmp_path):
+    path = record(tmp_path, zero_shot=[HALF, RIGHT], softcot=[WRONG, HALF])
+    assert "Self-consistency" not in table(tmp_path)[1]
+    content = json.loads(path.read_text())
+    for row, vote in (("zero_shot", 0.75), ("softcot", 0.5)):
+        content["metrics"]["rows"][row]["vote"] = vote
+    path.write_text(json.dumps(content))
+    assert "the majority of the sampled answers is right in SoftCoT 50.0 and Zero-shot CoT 75.0 %" in table(tmp_path)[1]

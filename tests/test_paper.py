@@ -134,7 +134,7 @@ def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
 
 
 def test_shapes_have_the_published_sizes():
-    published = {"gpt2": 124.4e6, "Llama-3.2-1B": 1235.8e6, "3.1-8B": 8030.3e6, "2.5-1.5B": 1543.7e6, "2.5-7B": 7615.6e6}
+    published = {"gpt2": 124.4e6, "Llama-3.2-1B": 1235.8e6, "3.1-8B": 8030.3e6, "Llama-3-8B": 8030.3e6, "2.5-1.5B": 1543.7e6, "2.5-7B": 7615.6e6, "3.2-3B": 3212.7e6}
     for name, size in published.items():
         (lm,) = (lm for lm in SHAPES if name in lm)
         with torch.device("meta"):
@@ -158,7 +158,7 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
     assert check_paper.main(["--only", "*softcot*"]) == 0
     assert check_paper.main(["--only", "*codi*", "--record"]) == 0
     output = capsys.readouterr().out
-    assert "2 of 2 rows passed" in output and "6 of 6 rows passed" in output
+    assert "10 of 10 rows passed" in output and "6 of 6 rows passed" in output
     assert "GSM8K's sentences, SmolLM2's tokenizer" in output
     recorded = json.loads((tmp_path / "lengths.json").read_text())
     ours = {key: LENGTHS[key]["lengths"] for key in recorded if "gpt2" in key}  # llama's vocabulary is cut in this test

@@ -8,12 +8,12 @@ import pytest
 from latent_cot.planning import Outcome
 from papermill_runs import papers
 from papermill_runs.grid import Run, grid_path, read_grid
+from papermill_runs.interpretability import FRONTIER
 from papermill_runs.papers import METHODS, PaperTable, paper_value
 from papermill_runs.records import ROOT
 from papermill_runs.report import (
     BEGIN,
     END,
-    FRONTIER,
     MISSING,
     NONE,
     PAPER,
@@ -76,7 +76,7 @@ def notes(folder, section="arithmetic"):
 
 
 def test_every_paper_number_carries_mark_and_source():
-    assert len(papers.VALUES) == 8 * 3 + 5 + 4 * 6 + 2 * 3 + 7 + 3
+    assert len(papers.VALUES) == 8 * 3 + 4 * 5 + 2 * 2 + 5 + 4 * 6 + 2 * 3 + 7 + 3 + 3
     assert {value.mark for value in papers.VALUES} <= set(papers.MARKS)
     rows = METHODS | papers.FROZEN
     assert all(value.source and value.method in rows and 0 < value.accuracy <= 100 for value in papers.VALUES)
@@ -161,58 +161,16 @@ def test_steps_of_the_warm_start_are_counted(tmp_path):
     assert cells(tmp_path)["Coconut"]["steps in total"] == NONE
 
 
-def test_further_runs_get_their_own_table_and_frontier(tmp_path):
+def test_further_runs_get_their_own_table(tmp_path):
     write(tmp_path, "arithmetic-two_layers-cot")
-    for seed in (0, 1):
-        write(tmp_path, "graph-coconut", seed)
     assert cells(tmp_path, "arithmetic-two_layers")["CoT"][PAPER] == NONE
-    (frontier,) = (s for s in build_sections(read_records(tmp_path), RUNS) if s.title.startswith("Frontier"))
-    assert frontier.table.values.tolist() == [["Coconut", str(k), *["30.0"] * 4] for k in (1, 2)]
 
 
-def section(folder, title):
-    (found,) = (s for s in build_sections(read_records(folder), RUNS) if s.title.startswith(title))
-    return found
-
-
-def test_results_in_the_thoughts_stand_beside_the_paper(tmp_path):
-    for seed in (0, 1):
-        write(tmp_path, "arithmetic-coconut", seed)
-    codi = {"decoded": [{"steps": 2, "n": 7, "found": 0.5, "found in another's": 0.1}]}
-    write(tmp_path, "arithmetic-codi", extra=codi)
-    assert section(tmp_path, "Results in the thoughts").table.values.tolist() == [
-        ["Coconut", "1", "4", "25.0 ± 0.0", NONE, NONE, "2"],
-        ["Coconut", "2", "4", "50.0 ± 0.0", NONE, NONE, "2"],
-        ["CODI", "2", "7", "50.0", "10.0", "83.9 (V)", "1"],
-    ]
-
-
-def test_results_of_graphs_have_no_paper_beside(tmp_path):
-    write(tmp_path, "graph-codi", extra={"decoded": [{"steps": 3, "n": 7, "found": 0.5, "found in another's": 0.1}]})
-    assert section(tmp_path, "Results in the thoughts").table[PAPER].tolist() == [NONE]
-
-
-def swept(*accuracies, label=0.0):
-    classes = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Path": a, "Hallucination": 1 - a} for a in accuracies]
-    named = [{**dict.fromkeys(OUTCOMES, 0.0), "Correct Label": label, "Incorrect Label": 1 - label}] * (label > 0)
-    rows = zip((*accuracies, label), classes + named)
-    return {"k_sweep": [{"thoughts": k, "accuracy": a, "n": 10, **shares} for k, (a, shares) in enumerate(rows)]}
-
-
-def test_outcomes_by_number_of_thoughts(tmp_path):
-    write(tmp_path, "graph-coconut_mixed", 0, extra=swept(0.5, 0.7, label=0.9))
-    write(tmp_path, "graph-coconut_mixed", 1, extra=swept(0.6, 0.9, label=0.8))
-    assert "against CoT: missing" in section(tmp_path, "Outcomes").notes[1]
-    write(tmp_path, "graph-cot", extra=swept(0.45))
-    found = section(tmp_path, "Outcomes")
-    rows = {(row["method"], row["thoughts"]): row for row in found.table.to_dict("records")}
-    mixed = METHODS["coconut_mixed"]
-    assert [*rows] == [("CoT", "0"), *((mixed, str(k)) for k in range(3))]
-    assert (rows[mixed, "1"]["right answer %"], rows[mixed, "1"]["Hallucination %"]) == ("80.0 ± 14.1", "20.0")
-    assert (rows[mixed, "2"]["Correct Label %"], rows[mixed, "2"]["seeds"]) == ("85.0", "2")
-    (note,) = (note for note in found.notes if note.startswith(mixed))
-    assert "(0 to 1 thoughts), %: right answers 55.0 to 80.0, Correct Paths 55.0 to 80.0, Hallucinations 45.0 to 20.0" in note
-    assert "against CoT: +10.0 points" in note
+def test_other_models_stand_beside_their_own_numbers(tmp_path):
+    write(tmp_path, "llama_aug-codi", tier="paper")
+    write(tmp_path, "gpt2_nl-codi", tier="paper")
+    assert cells(tmp_path, "llama_aug")["CODI"][PAPER] == "55.6 (2)"
+    assert cells(tmp_path, "gpt2_nl")["CODI"][PAPER] == "35.3 (R)"
 
 
 def test_small_tier_says_why_it_is_far_below(tmp_path):
