@@ -7,7 +7,8 @@ its options. Then it takes two optimiser steps (the first and the last stage, of
 stands what the row will cost on a GPU (`estimate`), on the lengths of the lines just read.
 
 What is not at hand is stood in for, and said: a split without lines takes another split's, GSM8k-Aug-NL takes GSM8K's own
-sentences, ASDiv-Aug takes ASDiv, LLaMA and Qwen take SmolLM2's tokenizer, a model that is too large for this machine loses layers.
+sentences, ASDiv-Aug takes ASDiv, LLaMA and Qwen take SmolLM2's tokenizer, a model that is too large for this machine loses
+layers.
 `--record` keeps the lengths for `estimate`.
 """
 
