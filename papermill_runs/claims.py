@@ -45,7 +45,7 @@ def claims(study: Study, rows: Mapping[str, pd.DataFrame]) -> Iterator[Claim]:
     for line in study.claims.strip().splitlines():
         first, relation, second, mark = line.split()
         for measure in study.measures:
-            found = difference(rows[first], rows[second], measure)
+            found = difference(rows[first], rows[second], measure, rows.values())
             relates = {">": "above" if measure.more else "below", "~": "on a par with"}[relation]
             on = f": {measure.label.removesuffix(' %')}" if len(study.measures) > 1 else ""
             text = f"{study.labels[first]} {relates} {study.labels[second]}{on} ({mark})"
@@ -84,7 +84,7 @@ def _table(study: Study, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for measure in study.measures:
             line[measure.label] = cell(found, measure.column, measure.factor, measure.form) + _times(found, rows[base], measure)
         line |= {f"paper, {benchmark}": study.paper.get((variant, benchmark), NONE) for benchmark in study.benchmarks}
-        off = difference(found, rows[base], study.measures[0]) if variant != base else None
+        off = difference(found, rows[base], study.measures[0], rows.values()) if variant != base else None
         gap = NONE if variant == base else str(off or MISSING)
         line |= {f"against {study.labels[base]}": gap, "seeds": str(len(found) or MISSING)}
         lines.append(line)

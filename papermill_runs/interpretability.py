@@ -10,7 +10,7 @@ import pandas as pd
 
 from latent_cot.planning import Outcome
 from papermill_runs.papers import METHODS, paper_value
-from papermill_runs.report import MISSING, NONE, PAPER, Section, cell
+from papermill_runs.report import ABLATION, MISSING, NONE, PAPER, Section, cell
 from papermill_runs.significance import Verdict, every_seed
 
 FRONTIER = {
@@ -26,6 +26,8 @@ def thought_sections(records: pd.DataFrame) -> list[Section]:
     """For each tier and task whose trusted records hold such metrics, their tables."""
     trusted, sections = records[records.trusted.astype(bool)], []
     for (tier, name), here in trusted.groupby(["tier", "section"], sort=False):
+        if name.startswith(ABLATION):
+            continue
         metrics = {_frontier: "frontier", _decoded: "decoded", _sweep: "k_sweep"}
         tables = {table: listed(here, metric) for table, metric in metrics.items()}
         sections += [table(tier, name, rows) for table, rows in tables.items() if len(rows)]
@@ -66,12 +68,12 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
         lines.append(line | {PAPER: str(paper or NONE), "seeds": str(part.seed.nunique())})
     codi = rows[rows.method == "codi"].dropna(subset=[*FOUND])
     more = codi.assign(more=codi["found"] - codi["found in another's"])
-    notes = [
-        "Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
-        "among the five most probable tokens of the thoughts (of pauses: of the states before them).",
-        _claim("CODI's thoughts hold the results of most problems' steps (V)", every_seed(_margins(codi, "found", 0.5)), tier),
-        _claim("and more often their own problem's than another's", every_seed(_margins(more, "more")), tier),
-    ]
+    notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
+             "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip
+    if len(codi) or name.startswith("arithmetic"):
+        held, own = every_seed(_margins(codi, "found", 0.5)), every_seed(_margins(more, "more"))
+        notes.append(_claim("CODI's thoughts hold the results of most problems' steps (V)", held, tier))
+        notes.append(_claim("and more often their own problem's than another's", own, tier))
     return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", pd.DataFrame(lines), notes)
 
 

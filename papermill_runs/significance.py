@@ -27,7 +27,8 @@ ACCURACY = Measure("accuracy %", "metrics.accuracy")
 WHAT_IS_NOISE = (
     "Differences come with a 95 % bootstrap interval over seeds, and over problems within a seed, paired wherever both rows "
     "saw the same problems. A difference is inside the noise (≈) if that interval holds 0 or, where only one seed can be "
-    "compared, if it is below two standard deviations over the seeds of either row."
+    "compared, if it is below two standard deviations over the seeds of either row (or where neither has several, of any row "
+    "of the same table)."
 )
 
 
@@ -55,8 +56,13 @@ class Difference:
         return f"{'≈ ' * self.inside}{mean} {self.measure.unit} [{low}, {high}], {seeds}"
 
 
-def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCURACY) -> Difference | None:
-    """Of two rows' records, paired by seed and problem if both saw the same problems; None if one has no value."""
+def difference(
+    ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCURACY, others: Iterable[pd.DataFrame] = ()
+) -> Difference | None:
+    """Of two rows' records, paired by seed and problem if both saw the same problems; None if one has no value.
+
+    The noise of seeds is that of these two rows, or of the `others` beside them where neither has several seeds.
+    """
     mine, other = (_observations(rows, measure) for rows in (ours, theirs))
     if not mine or not other:
         return None
@@ -68,7 +74,7 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCU
     else:
         drawn, mean = _resample(mine) - _resample(other, seed=1), _mean(mine) - _mean(other)
     n_seeds = len(seeds) if seeds and same else min(len(mine), len(other))
-    several = [np.std([*map(np.mean, row.values())], ddof=1) for row in (mine, other) if len(row) > 1]
+    several = _spreads(mine, other) or _spreads(*(_observations(rows, measure) for rows in others))
     noise = 0.0 if n_seeds > 1 else 2 * max(several, default=float("nan"))
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Difference(measure, float(mean), float(low), float(high), n_seeds, float(noise))
@@ -89,6 +95,11 @@ def _observations(rows: pd.DataFrame, measure: Measure) -> dict[int, np.ndarray]
         if values:
             found.setdefault(row["seed"], []).append(values)
     return {seed: measure.factor * np.mean(answers, axis=0) for seed, answers in found.items()}
+
+
+def _spreads(*rows: Mapping[int, np.ndarray]) -> list[float]:
+    """The standard deviation over seeds of each row that has several."""
+    return [float(np.std([*map(np.mean, row.values())], ddof=1)) for row in rows if len(row) > 1]
 
 
 def _mean(observations: Mapping[int, np.ndarray]) -> float:

@@ -81,6 +81,12 @@ STUDIES = (
         arithmetic-codi ~ arithmetic-cot 2
         """,
         shown=False,
+        reading=(
+            "The order is the paper's, but for the curriculum: with all steps gone from the first day Coconut ends as "
+            "high, and then its thoughts hardly matter (another problem's do nearly as well, see the controls). On three "
+            "short steps the curriculum decides what thoughts are for, not how often the answer is right. CODI and the "
+            "rows with pauses differ more between seeds than from each other."
+        ),
     ),
     Study(
         "Graph search beside ProsQA", f"{COCONUT}, Table 1",
@@ -104,6 +110,12 @@ STUDIES = (
         graph-icot > graph-cot V
         """,
         benchmarks=("ProsQA",), shown=False,
+        reading=(
+            "Thoughts are what finds the way: neither more positions nor the curriculum without them leaves chance. In "
+            "the paper both come close to Coconut. These models start from nothing and the paper's from GPT-2, which is "
+            "the likeliest reason; work on models trained from scratch saw the same. iCoT starts here from a CoT that "
+            "cannot do the task."
+        ),
     ),
     Study(
         "Coconut: thoughts per step (c)", f"{COCONUT}, section 4; a figure without printed values",
@@ -118,6 +130,10 @@ STUDIES = (
         ablation_coconut-c2 > arithmetic-coconut V
         ablation_coconut-c2 > ablation_coconut-c3 V
         """,
+        reading=(
+            "Any thought is far better than none. That two a step are better than one, and three a little worse, is not "
+            "what one seed shows here."
+        ),
     ),
     Study(
         "Coconut: stages, mixing, and what ends the thoughts", f"{COCONUT}, sections 3 and 5; mixing i+1: arXiv 2602.22441",
@@ -135,6 +151,11 @@ STUDIES = (
         ablation_coconut-classifier ~ arithmetic-coconut V
         ablation_coconut-improved > arithmetic-coconut 2
         """,
+        reading=(
+            "Mixing earlier stages in costs accuracy with all thoughts, and buys a model that goes on in words from "
+            "fewer: with one thought it writes the other steps and is nearly always right, so these rows are no gain of "
+            "thinking. A classifier does no harm."
+        ),
     ),
     Study(
         "CODI: what each part is worth", f"{CODI}, ablations",
@@ -154,6 +175,11 @@ STUDIES = (
         arithmetic-codi > ablation_codi-beta0 V
         arithmetic-codi ~ ablation_codi-no_projection V
         """,
+        reading=(
+            "Hardly anything can be told: one setting moves less than a seed of the same setting. What this size does "
+            "show is that the student learns without distillation too, to more than No-CoT by far, so that here much of "
+            "CODI is its warm start from CoT and its thoughts, not the state that is matched."
+        ),
     ),
     Study(
         "CODI: the distillation's weight β and the teacher's weight α", f"{CODI}, weights, on LLaMA-3.2-1B",
@@ -172,6 +198,10 @@ STUDIES = (
         ablation_codi-beta20 > arithmetic-codi V
         """,
         model="LLaMA-3.2-1B",
+        reading=(
+            "Nothing above β = 1 is better here; the paper's larger weights are those of a larger model. All is inside "
+            "the noise of seeds."
+        ),
     ),
     Study(
         "CODI: which states are matched, and how",
@@ -192,6 +222,10 @@ STUDIES = (
         """
         ablation_codi-prompt ~ arithmetic-codi V
         """,
+        reading=(
+            "The control to look at is the embedding level alone, which is the same for teacher and student and teaches "
+            "nothing: it does as well as any. So no choice among these distances has been shown to matter here."
+        ),
     ),
     Study(
         "Number of thoughts", f"{CODI}, a figure without printed values",
@@ -218,6 +252,11 @@ STUDIES = (
         arithmetic-codi > ablation_codi-n3 V
         arithmetic-codi > ablation_codi-n8 V
         """,
+        reading=(
+            "One thought in place of all steps is enough for CODI to leave Coconut with one far behind: it learns from "
+            "the whole chain at once, while Coconut with one stage drops all other steps at a stroke. From one to eight "
+            "thoughts CODI does not move more than a seed does."
+        ),
     ),
     Study(
         "Pattern learning: is it the results alone?", f"{CODI}, pattern learning",
@@ -234,6 +273,10 @@ STUDIES = (
         ablation_chain-results ~ arithmetic-coconut V
         ablation_chain-results > arithmetic-no_cot V
         """,
+        reading=(
+            "The opposite of the paper: writing the results alone is as good as the whole chain, and far better than any "
+            "thought. The results are the steps that these problems need, and one token each."
+        ),
     ),
     Study(
         "Out of domain", f"{CODI}, out of domain",
@@ -250,6 +293,10 @@ STUDIES = (
         arithmetic-coconut > arithmetic-no_cot V
         """,
         measures=ELSEWHERE, benchmarks=("SVAMP", "GSM-Hard", "MultiArith"),
+        reading=(
+            "No method leaves home. One layer knows in which place a number stands, not what the words around it say: "
+            "other lengths and wordings are at chance for all, and only larger operands keep some of the order."
+        ),
     ),
     Study(
         "Out of domain, two layers that have seen two to four steps", f"{CODI}, out of domain",
@@ -265,6 +312,11 @@ STUDIES = (
         arithmetic2-coconut > arithmetic2-no_cot V
         """,
         measures=FARTHER,
+        reading=(
+            "Having seen several lengths does not help with a new one, least of all CoT, which has never written a fifth "
+            "step. A longer problem answered at once, behind thoughts, is a little less hopeless, but all are near the "
+            "floor."
+        ),
     ),
     Study(
         "Out of domain, the real benchmarks", f"{CODI}, out of domain",
@@ -293,6 +345,10 @@ STUDIES = (
         arithmetic-coconut > arithmetic-cot V
         """,
         measures=(TOKENS, ALONE, BATCHED), benchmarks=("fewer tokens ×", "faster ×", "s/question"),
+        reading=(
+            "Thoughts save positions and time as they should. Between Coconut and CODI it is their number alone that "
+            "differs."
+        ),
     ),
     Study(
         "Efficiency: a chain of sentences", f"{CODI}, efficiency, GSM8k-Aug-NL",
@@ -305,6 +361,9 @@ STUDIES = (
         ablation_chain-sentences_codi > ablation_chain-sentences V
         """,
         measures=(TOKENS, ALONE, BATCHED), benchmarks=("fewer tokens ×", "faster ×"),
+        reading=(
+            "The wordier the chain, the more there is to save: thoughts cost what they cost before."
+        ),
     ),
     Study(
         "Accuracy with a chain of sentences", f"{CODI}, GPT-2 on GSM8k-Aug-NL",
@@ -318,6 +377,10 @@ STUDIES = (
         ablation_chain-sentences_codi ~ ablation_chain-sentences R
         """,
         benchmarks=("GSM8k-NL",),
+        reading=(
+            "Sentences are harder to write than equations for a model of this size, and hardly harder to replace: the "
+            "thoughts come within reach of the chain that taught them."
+        ),
     ),
     Study(
         "Beyond the papers: step supervision (SIM-CoT) and parallel thoughts (PCCoT)",
@@ -337,6 +400,10 @@ STUDIES = (
         ablation_codi-simcot ~ arithmetic-codi V
         ablation_codi-jacobi2 ~ arithmetic-codi R
         """,
+        reading=(
+            "Neither moves accuracy by more than a seed. For Coconut, three thoughts guessed at once do what three after "
+            "another do; so they are not steps of a sequence that builds on itself."
+        ),
     ),
     Study(
         "What parallel thoughts cost", "PCCoT, arXiv 2506.18582: about half the time, with 24 thoughts in 3 iterations",
@@ -349,5 +416,9 @@ STUDIES = (
         ablation_codi-jacobi2 > arithmetic-codi R
         """,
         measures=(ALONE, BATCHED),
+        reading=(
+            "Parallel thoughts save time only where a question is asked alone. In a batch the loop's short reads with a "
+            "cache are cheaper than reading all thoughts again."
+        ),
     ),
 )  # fmt: skip

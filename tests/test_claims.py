@@ -105,6 +105,15 @@ def test_one_seed_is_measured_by_the_noise_of_several(tmp_path, study):
     assert rows["Y"]["against X"].startswith("≈ ") and not rows["Z"]["against X"].startswith("≈")
 
 
+def test_two_single_seeds_are_measured_by_the_noise_of_their_table(tmp_path, study):
+    for seed, share in enumerate((0.3, 0.5, 0.7)):  # of X: two standard deviations are about 40 points
+        write(tmp_path, "a-x", seed, digits(share, seed))
+    write(tmp_path, "a-y", 0, digits(0.8, "y"))
+    write(tmp_path, "a-z", 0, digits(0.55, "z"))
+    study("a-y > a-z V")
+    assert verdicts(tmp_path) == ["inside the noise"]
+
+
 def test_the_same_problems_are_paired(tmp_path):
     """X is right wherever Y is, and once more: paired the interval is narrow, with other problems it is wide."""
     for seed in (0, 1):
