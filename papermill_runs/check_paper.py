@@ -60,7 +60,7 @@ from papermill_runs.rehearsal import Plan, rehearse
 
 LINES = 300  # training lines that a row reads
 FEW = 16  # of them, where a large assistant has to read each
-LARGEST = 2e9  # parameters that are kept; a larger model is cut to this many layers:
+LARGEST = 1.5e9  # parameters that are kept; a larger model is cut to this many layers:
 LAYERS_KEPT = 2
 SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
 

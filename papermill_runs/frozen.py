@@ -24,6 +24,14 @@ QUESTIONS = (  # two rows, what their difference asks, and the answers if it is 
     ("softcot", "lora", "Better than LoRA fine-tuning on the same problems?", "yes", "no, worse"),
     ("softcot", "coconut_lora", "Better than Coconut on LoRA?", "yes", "no, worse"),
 )
+READING = {  # what we make of a tier's tables
+    "tiny": "Our reading: the claim does not reproduce in miniature. The thoughts say nothing about their problem (another "
+    "problem's, their mean and a random assistant's do as well), and what the map has learned is to be as little in the way "
+    "as the filler that the base was trained to overlook. An assistant of this size knows nothing that its base does not. "
+    "A gain as small as the paper's would be inside the noise of a thousand problems and three seeds.",
+    "small": "Our reading: at this floor nothing can be told. A model that solves so few of these problems leaves no room for "
+    "a gain of the paper's size to show, and no row stands apart from zero-shot by more than chance where it says ≈.",
+}
 SWEPT = "SoftCoT trains with 32 thoughts and uses 4; six soft ones do what 24 hard ones do (V)."
 
 
@@ -107,6 +115,7 @@ def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
         if not {MISSING, NONE} & {*votes.values()}:
             told = " and ".join(f"{FROZEN[row]} {vote}" for row, vote in votes.items())
             notes.append(f"Self-consistency: the majority of the sampled answers is right in {told} % (tier {tier}).")
+        notes += [READING[tier]] if tier in READING and len(mine) else []
         title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, provenance(tier, mine)]
         sections.append(Section(tier, "", title, comparison(mine, benchmark, model), notes))
         sections += [table for table in [swept(tier, task, mine)] if table]
