@@ -29,8 +29,10 @@ READING = {  # what we make of a tier's tables
     "problem's, their mean and a random assistant's do as well), and what the map has learned is to be as little in the way "
     "as the filler that the base was trained to overlook. An assistant of this size knows nothing that its base does not. "
     "A gain as small as the paper's would be inside the noise of a thousand problems and three seeds.",
-    "small": "Our reading: at this floor nothing can be told. A model that solves so few of these problems leaves no room for "
-    "a gain of the paper's size to show, and no row stands apart from zero-shot by more than chance where it says ≈.",
+    "small": "Our reading: where the model can do something (ASDiv), SoftCoT does lift it above asking it plainly, but another "
+    "problem's thoughts and their mean lift it as much: what the map has learned is a better prompt for all problems of "
+    "this kind, not a thought about one. Training the model itself (LoRA) gains far more. On GSM8K, at the floor, nothing "
+    "can be told.",
 }
 SWEPT = "SoftCoT trains with 32 thoughts and uses 4; six soft ones do what 24 hard ones do (V)."
 
