@@ -15,7 +15,6 @@ layers.
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
 import gc
 import json
@@ -34,7 +33,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tasks import Problem, Task, load_task
@@ -47,6 +46,7 @@ from papermill_runs.estimate import (
     SHAPES,
     Estimate,
     blank_plan,
+    cut,
     estimate,
     lengths_key,
     line,
@@ -58,6 +58,7 @@ from papermill_runs.grid import Run, grid_path, read_grid
 from papermill_runs.records import write_atomic
 from papermill_runs.rehearsal import Plan, rehearse
 
+NEAREST = {"gsm8k-aug-nl": "gsm8k", "asdiv-aug": "asdiv"}  # tasks without published files, and whose problems stand in
 LINES = 300  # training lines that a row reads
 FEW = 16  # of them, where a large assistant has to read each
 LARGEST = 1.5e9  # parameters that are kept; a larger model is cut to this many layers:
@@ -86,18 +87,9 @@ def depth(lm: str) -> int:
     return SHAPES[lm].num_hidden_layers if size <= LARGEST else LAYERS_KEPT
 
 
-def checked_shape(lm: str) -> PreTrainedConfig:
-    """The published shape with the layers that are checked."""
-    config = copy.deepcopy(SHAPES[lm])
-    config.num_hidden_layers = depth(lm)
-    if getattr(config, "layer_types", None):  # Qwen: one for each layer
-        config.layer_types = config.layer_types[: depth(lm)]
-    return config
-
-
 def write_model(lm: str, folder: Path) -> None:
-    """A model folder of a checked shape, the markers included: random weights in bf16, and a tokenizer."""
-    config = checked_shape(lm)
+    """A model folder of a published shape, the markers included: random weights in bf16, and a tokenizer."""
+    config = cut(lm, depth(lm))
     tokenizer = add_markers(tokenizer_for(lm, config.vocab_size))
     config.vocab_size = len(tokenizer)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
@@ -108,7 +100,7 @@ def write_model(lm: str, folder: Path) -> None:
 def nearest(name: str, **options: Any) -> Task:
     """The real lines of a task, or those nearest to them, in full."""
     if name != "gsm8k-aug-nl":
-        return load_task("asdiv" if name == "asdiv-aug" else name, **options)
+        return load_task(NEAREST.get(name, name), **options)
     splits = {}
     for split in ("train", "test"):
         records = read_records(Path(os.environ["LATENT_COT_DATA"]) / "gsm8k" / f"{split}.jsonl")
@@ -136,8 +128,7 @@ def models_of(run: Run) -> list[str]:
 def stood_in(name: str, lm: str) -> str:
     """What a row's check stands on instead of its own data, tokenizer and depth; "" if on these."""
     have = nearest(name).splits
-    others = {"gsm8k-aug-nl": "GSM8K's sentences", "asdiv-aug": "ASDiv's problems"}
-    said = [others[name]] if name in others else [] if "train" in have else [f"{', '.join(have)} for train"]
+    said = [f"{NEAREST[name]}'s problems"] if name in NEAREST else [] if "train" in have else [f"{', '.join(have)} for train"]
     said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
     return ", ".join(said + [f"{depth(lm)} layers"] * (depth(lm) < SHAPES[lm].num_hidden_layers))
 

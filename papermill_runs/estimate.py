@@ -121,6 +121,15 @@ def blank_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         return _Blank(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
 
 
+def cut(lm: str, n_layers: int) -> PreTrainedConfig:
+    """A published shape with its first layers only."""
+    config = copy.deepcopy(SHAPES[lm])
+    config.num_hidden_layers = n_layers
+    if getattr(config, "layer_types", None):  # Qwen: one for each layer
+        config.layer_types = config.layer_types[:n_layers]
+    return config
+
+
 def shape_of(reasoner: Reasoner) -> Shape:
     def matrices(module: nn.Module, lora: bool) -> int:
         found = ((name, m.weight) for name, m in module.named_modules() if isinstance(m, nn.Linear | Conv1D))
@@ -174,8 +183,8 @@ def head_flops(shape: Shape, sequence: Arranged) -> float:
 @functools.cache
 def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
     """What autograd keeps for a token in one layer, counted in a layer of the real width."""
-    config = copy.deepcopy(SHAPES[spec.lm])
-    config.num_hidden_layers, config.vocab_size = 1, 8
+    config = cut(spec.lm, 1)
+    config.vocab_size = 8
     lm = AutoModelForCausalLM.from_config(config)
     lm = add_lora(lm, spec) if spec.lora_rank else lm.requires_grad_(spec.writer != "assistant")
     held = {p.untyped_storage().data_ptr() for p in lm.parameters()}

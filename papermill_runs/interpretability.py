@@ -19,6 +19,7 @@ FRONTIER = {
 }  # fmt: skip
 FOUND = {"found": "all results found %", "found in another's": "in another problem's thoughts %"}
 RISES = {"accuracy": 1, "Correct Path": 1, "Hallucination": -1, "Wrong Target": -1}  # or falls, with more thoughts
+SEARCHERS = ("coconut", "coconut_mixed")  # of whom the claims on planning are made; the others are controls
 PLANNING = "Coconut, arXiv 2412.06769, section 5 (V; its figures print no values)"
 
 
@@ -52,8 +53,11 @@ def frontier_shares(rows: pd.DataFrame) -> pd.DataFrame:
 def _frontier(tier: str, name: str, rows: pd.DataFrame) -> Section:
     shares = frontier_shares(rows)
     means = shares.groupby(["method", "thought", "what"], sort=False).share.mean().map("{:.1f}".format).unstack(sort=False)
-    held = every_seed(_margins(rows, "top_1_in_frontier", 0.5))
-    notes = [_claim("a thought holds the nodes that the search could reach (V)", held, tier), f"{rows.seed.nunique()} seeds."]
+    held = every_seed(_margins(rows[rows.method.isin(SEARCHERS)], "top_1_in_frontier", 0.5))
+    notes = [
+        _claim("Coconut's thoughts hold the nodes that the search could reach", held, tier),
+        f"{rows.seed.nunique()} seeds.",
+    ]
     return Section(tier, "", f"Frontier in the thoughts: {name}, tier {tier}", means.reset_index().astype(str), notes)
 
 
@@ -85,7 +89,7 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
         line = {"method": METHODS.get(method, method), "thoughts": str(k)}
         line |= {"right answer %": cell(part, "accuracy", 100.0, ".1f"), "seeds": str(part.seed.nunique())}
         lines.append(line | {f"{outcome} %": f"{means.loc[(method, k), outcome]:.1f}" for outcome in get_args(Outcome)})
-    for method, mine in rows.groupby("method", sort=False):
+    for method, mine in rows[rows.method.isin(SEARCHERS)].groupby("method", sort=False):
         paths = mine[mine["Correct Label"] + mine["Incorrect Label"] < 0.5]
         ks = sorted(paths.groupby("thoughts").seed.nunique().loc[lambda n: n == mine.seed.nunique()].index)
         if len(ks) < 2:
@@ -114,8 +118,9 @@ def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
         benchmark = f"{k} thought{'s' * (k > 1)}, node "
         papers = [str(value) for rank in range(1, 5) if (value := paper_value("coconut_mixed", f"{benchmark}{rank}"))]
         lines.append(line | {"paper, one problem %": ", ".join(papers) or NONE, "seeds": str(part.seed.nunique())})
-    wide = rows[rows.method == "coconut_mixed"].pivot(index=["seed", "thoughts"], columns="rank", values="mean")
-    gaps = (wide[1] - wide[2]).unstack()
+    mine = rows[rows.method.isin(SEARCHERS)].set_index(["method", "seed", "thoughts"])
+    first, second = (mine[mine["rank"] == rank]["mean"] for rank in (1, 2))
+    gaps = (first - second).unstack()
     held = every_seed(gaps[1] - gaps[2]) if {1, 2} <= set(gaps) else "not run"
     notes = [_claim("the gap between the best two nodes narrows from one thought to two", held, tier), f"Of {PLANNING}."]
     return Section(tier, "", f"Search tree, nodes by probability: {name}, tier {tier}", pd.DataFrame(lines), notes)
@@ -123,14 +128,13 @@ def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
 
 def _heights(tier: str, name: str, rows: pd.DataFrame) -> Section:
     """The same nodes by their height, the distance to the nearest leaf: are low ones told apart more surely?"""
-    lines, mine = [], rows[rows.method == "coconut_mixed"]
+    lines, mine = [], rows[rows.method.isin(SEARCHERS)].set_index(["method", "seed", "height"])
     for (method, height), part in rows.groupby(["method", "height"], sort=True):
         line = {"method": METHODS.get(method, method), "height": str(height)}
         sides = {"leads to the target %": part[part.right], "leads astray %": part[~part.right]}
         line |= {column: cell(side, "mean", 100.0, ".1f") for column, side in sides.items()}
         lines.append(line | {"nodes a seed": f"{part['size'].sum() / part.seed.nunique():,.0f}"})
-    wide = mine.pivot(index=["seed", "height"], columns="right", values="mean")
-    apart = (wide[True] - wide[False]).unstack().dropna(axis=1)
+    apart = (mine[mine.right]["mean"] - mine[~mine.right]["mean"]).unstack().dropna(axis=1)
     held = every_seed(apart.iloc[:, 0] - apart.iloc[:, -1]) if apart.shape[1] > 1 else "not run"
     notes = [_claim("nodes near the leaves are judged more accurately than high ones", held, tier), f"Of {PLANNING}."]
     return Section(tier, "", f"Search tree, nodes by height: {name}, tier {tier}", pd.DataFrame(lines), notes)

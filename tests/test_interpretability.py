@@ -29,7 +29,7 @@ def test_frontier(tmp_path):
         write(tmp_path, "graph-coconut", seed)
     found = section(tmp_path, "Frontier")
     assert found.table.values.tolist() == [["Coconut", str(k), *["30.0"] * 4] for k in (1, 2)]
-    assert "could reach (V): disagrees (tier tiny)" in found.notes[0]
+    assert "Coconut's thoughts hold the nodes that the search could reach: disagrees (tier tiny)." in found.notes[0]
 
 
 def test_results_in_the_thoughts_stand_beside_the_paper(tmp_path):
@@ -106,6 +106,13 @@ def test_search_tree(tmp_path):
     assert "narrows from one thought to two: inside the noise (tier tiny)" in ranks.notes[0]
     assert heights.table["leads to the target %"].tolist() == ["85.0 ± 7.1", "40.0 ± 14.1"]
     assert "near the leaves are judged more accurately than high ones: agrees" in heights.notes[0]
+
+
+def test_controls_alone_show_their_table_and_prove_nothing(tmp_path):
+    write(tmp_path, "graph-pause_mixed", extra=swept(0.5, 0.7) | tree((0.9, 0.1), (0.6, 0.4), near=0.9, far=0.5))
+    assert len(section(tmp_path, "Outcomes").notes) == 1
+    for what in ("probability", "height"):
+        assert ": not run (tier tiny)." in section(tmp_path, f"Search tree, nodes by {what}").notes[0]
 
 
 def test_without_such_metrics_nothing_is_said(tmp_path):

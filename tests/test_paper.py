@@ -162,7 +162,7 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
     assert check_paper.main(["--only", "*codi*", "--record"]) == 0
     output = capsys.readouterr().out
     assert "10 of 10 rows passed" in output and "6 of 6 rows passed" in output
-    assert "GSM8K's sentences, SmolLM2's tokenizer" in output
+    assert "gsm8k's problems, SmolLM2's tokenizer" in output
     recorded = json.loads((tmp_path / "lengths.json").read_text())
     ours = {key: LENGTHS[key]["lengths"] for key in recorded if "gpt2" in key}  # llama's vocabulary is cut in this test
     assert ours == {key: recorded[key]["lengths"] for key in ours}
@@ -179,7 +179,8 @@ def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
 
 @pytest.mark.parametrize("lm", SHAPES, ids=lambda lm: lm.partition("/")[2])
 def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, monkeypatch, tmp_path):
-    monkeypatch.setattr(check_paper, "SHAPES", SMALL)
+    for module in (estimate, check_paper):
+        monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LARGEST", 1)
     monkeypatch.setattr(check_paper, "depth", check_paper.depth.__wrapped__)
     check_paper.write_model(lm, tmp_path)
