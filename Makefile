@@ -60,7 +60,7 @@ screenshots: $(STAMP) ## take the pictures of README from that page, with headle
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m papermill_runs.bench
 
-check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; under half an hour
+check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m papermill_runs.check_paper $(if $(ONLY),--only '$(ONLY)')
 
 estimate: $(STAMP) ## what every row of the paper tier costs on a GPU; writes README's table

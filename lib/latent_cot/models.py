@@ -6,6 +6,7 @@ Any causal LM of transformers that takes `inputs_embeds` and a cache will do; GP
 import importlib.metadata
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -161,7 +162,8 @@ def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
     gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
     sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout, "fan_in_fan_out": gpt2}
     targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
-    return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM"))
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT asks for an attribute by its former name
+        return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
