@@ -182,6 +182,26 @@ STUDIES = (
         ),
     ),
     Study(
+        "CODI: what each part is worth, trained three times as long", f"{CODI}, ablations",
+        """
+        ablation_codi_long-whole         | CODI for 4,500 steps, last step kept | 31.7 V
+        ablation_codi_long-last_dropped  | the same, last step dropped as in the paper | 43.7 V
+        ablation_codi_long-static        | the same, a separate, static teacher | 27.1 V
+        ablation_codi_long-static_multitask | the same, static teacher, multitask student | 42.2 V
+        ablation_codi_long-beta0         | the same, no distillation | 24.5 V
+        ablation_codi_long-first_level   | the same, only the embedding matched, which says nothing | -
+        ablation_codi_long-no_projection | the same, no projection | 42.5 V
+        """,
+        """
+        ablation_codi_long-last_dropped > ablation_codi_long-whole V
+        ablation_codi_long-whole > ablation_codi_long-static V
+        ablation_codi_long-static_multitask > ablation_codi_long-static V
+        ablation_codi_long-whole > ablation_codi_long-beta0 V
+        ablation_codi_long-whole ~ ablation_codi_long-no_projection V
+        """,
+        reading="",
+    ),
+    Study(
         "CODI: the distillation's weight β and the teacher's weight α", f"{CODI}, weights, on LLaMA-3.2-1B",
         """
         arithmetic-codi        | β = 1, α = 1 | 46.5 V
