@@ -7,10 +7,10 @@ ALL   ?=
 VENV  := .venv
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.latent-cot-installed
-GRID  := $(PY) -m papermill_runs.grid
-DATA  := $(wildcard ../shared/datasets)
+GRID  := $(PY) -m latent_runs.grid
+DATA  := $(wildcard data/real)
 
-export PYTHONPATH := $(CURDIR)/lib:$(CURDIR):$(CURDIR)/notebooks
+export PYTHONPATH := $(CURDIR)/lib
 export TOKENIZERS_PARALLELISM := false
 ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
@@ -52,19 +52,19 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir notebooks
 
 demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
-	$(PY) -m views.demo
+	$(PY) -m latent_views.demo
 
 screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
-	$(PY) -m views.demo --screenshots notebooks/images
+	$(PY) -m latent_views.demo --screenshots notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
-	$(PY) -m papermill_runs.bench
+	$(PY) -m latent_costs.bench
 
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
-	$(PY) -m papermill_runs.check_paper $(if $(ONLY),--only '$(ONLY)')
+	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')
 
 estimate: $(STAMP) ## what every row of the paper tier costs on a GPU; writes README's table
-	$(PY) -m papermill_runs.estimate paper --readme README.md
+	$(PY) -m latent_costs.estimate paper --readme README.md
 
 report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \

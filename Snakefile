@@ -1,11 +1,11 @@
-# The grid of papermill runs as a workflow. `make tables` calls it through `python -m papermill_runs.grid`,
+# The grid of papermill runs as a workflow. `make tables` calls it through `python -m latent_runs.grid`,
 # which checks every parameter first and keeps a second call out; for a cluster, pass an executor after `--`.
 import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(workflow.basedir) / "lib"), str(workflow.basedir)]
-from papermill_runs import grid, notebooks  # noqa: E402
+sys.path[:0] = [str(Path(workflow.basedir) / "lib")]
+from latent_runs import grid, notebooks  # noqa: E402
 
 TIER = str(config.get("tier", "tiny"))
 SEEDS = [int(seed) for seed in str(config.get("seeds", 0)).split()]
@@ -43,14 +43,14 @@ rule run:
     threads: lambda wildcards: run_of(wildcards).threads
     resources: gpu=lambda wildcards: run_of(wildcards).gpu
     shell:
-        "OMP_NUM_THREADS={threads} {sys.executable} -m papermill_runs.grid run {wildcards.notebook} --out {params.out:q} {params.arguments:q}"
+        "OMP_NUM_THREADS={threads} {sys.executable} -m latent_runs.grid run {wildcards.notebook} --out {params.out:q} {params.arguments:q}"
 
 
 rule report:
     output: f"{FOLDER}/report/executed.ipynb"
     input: found("result.json"), found("failed.json")
     params:
-        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, grid.RUNS, notebooks.NOTEBOOKS / "views"),
+        code=lambda wildcards: notebooks.code_digest(grid.REPORT_NOTEBOOK, *grid.REPORT_CODE),
         arguments=[f"records_dir={grid.RUNS / TIER}", f"out_dir={grid.RUNS / TIER / 'report'}"],
     shell:
-        "{sys.executable} -m papermill_runs.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"
+        "{sys.executable} -m latent_runs.grid run {grid.REPORT_NOTEBOOK} --out {FOLDER}/report {params.arguments:q}"

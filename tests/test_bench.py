@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from papermill_runs.bench import Size, bench, grouped, middles
+from latent_costs.bench import Size, bench, grouped, middles
 
 TINY = Size(
     d_model=16,

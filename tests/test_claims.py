@@ -5,12 +5,12 @@ import random
 import pytest
 from test_report import write
 
-from papermill_runs import studies
-from papermill_runs.claims import PAGE, build_studies
-from papermill_runs.grid import Run, grid_path, read_grid
-from papermill_runs.report import MISSING, build_sections, read_records
-from papermill_runs.significance import ACCURACY, difference
-from papermill_runs.studies import ALONE, STUDIES, Study
+from latent_reports import studies
+from latent_reports.claims import PAGE, build_studies
+from latent_reports.report import MISSING, build_sections, read_records
+from latent_reports.significance import ACCURACY, difference
+from latent_reports.studies import ALONE, STUDIES, Study
+from latent_runs.grid import Run, grid_path, read_grid
 
 ROWS = "a-x | X | 40.0 V\n a-y | Y | 10.0 V\n a-z | Z | -"
 GRID = [Run("tiny", "02_x", variant, {}, 0) for variant in ("a-x", "a-y", "a-z")]
@@ -26,7 +26,7 @@ def study(monkeypatch):
     """Replaces the studies by one, of X, Y and Z; returns a function that makes it."""
 
     def make(claims="a-x > a-y V", **options):
-        monkeypatch.setattr("papermill_runs.claims.STUDIES", [Study("Test", "a paper", ROWS, claims, **options)])
+        monkeypatch.setattr("latent_reports.claims.STUDIES", [Study("Test", "a paper", ROWS, claims, **options)])
 
     make()
     return make

@@ -2,7 +2,7 @@
 
 import pytest
 
-from views.demo import ENTER, LEFT, Page, find_browser, opened, wait_for
+from latent_views.demo import ENTER, LEFT, Page, find_browser, opened, wait_for
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")
 

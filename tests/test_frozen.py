@@ -6,10 +6,10 @@ import re
 import pytest
 from test_report import RUNS, write
 
-from papermill_runs.frozen import LLAMA, QWEN, benchmark_and_model, frozen_sections
-from papermill_runs.grid import Run, grid_path, read_grid
-from papermill_runs.papers import FROZEN
-from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, build_sections, place, read_records
+from latent_reports.frozen import LLAMA, QWEN, benchmark_and_model, frozen_sections
+from latent_reports.papers import FROZEN
+from latent_reports.report import FROZEN_NOTEBOOK, MISSING, build_sections, place, read_records
+from latent_runs.grid import Run, grid_path, read_grid
 
 GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
 WRONG, HALF, RIGHT = "0" * 40, "01" * 20, "1" * 40

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from papermill_runs import grid, notebooks
-from papermill_runs.records import ROOT, read_parameters
+from latent_runs import grid, notebooks
+from latent_runs.places import ROOT
+from latent_runs.records import read_parameters
 
 PARAMETERS = """
 tier: str = "tiny"
@@ -31,7 +32,7 @@ budget: float = 1.0
 BODY = """
 import os, signal, sys
 from pathlib import Path
-from papermill_runs.records import utc_now, write_result
+from latent_runs.records import utc_now, write_result
 started, folder = utc_now(), Path(run_dir)
 resumed = (folder / "checkpoint").exists()
 with open(folder.parents[1] / "starts.log", "a") as log:
@@ -179,15 +180,14 @@ class Checkout:
         (root / "lib" / "latent_cot").mkdir(parents=True)
         self.runs.mkdir()
         shutil.copy(ROOT / "lib" / "latent_cot" / "__init__.py", root / "lib" / "latent_cot")
-        for path in (ROOT / "papermill_runs").glob("*.py"):
-            shutil.copy(path, self.runs)
+        shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs")
         shutil.copy(ROOT / "Snakefile", root)
-        self.environment = os.environ | {"PYTHONPATH": f"{root / 'lib'}{os.pathsep}{root}"}
+        self.environment = os.environ | {"PYTHONPATH": str(root / "lib")}
         (self.runs / "toy.yaml").write_text(GRID)
         (root / "lib" / "torch.py").write_text(TORCH)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "papermill_runs.grid", *arguments]
+        command = [sys.executable, "-m", "latent_runs.grid", *arguments]
         options = {"cwd": self.root, "env": self.environment, "text": True}  # cwd: `-m` looks there first
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
@@ -282,7 +282,7 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
 
 
 def test_second_grid_at_the_same_time_is_turned_away(checkout):
-    holder = "import sys, time; from pathlib import Path; from papermill_runs.notebooks import exclusive\n"
+    holder = "import sys, time; from pathlib import Path; from latent_runs.notebooks import exclusive\n"
     holder += "with exclusive(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
     command = [sys.executable, "-c", holder, str(checkout.runs / ".lock")]
     first = subprocess.Popen(command, cwd=checkout.root, env=checkout.environment, stdout=subprocess.PIPE, text=True)

@@ -3,11 +3,11 @@
 import pytest
 from test_report import write
 
-from papermill_runs.interpretability import thought_sections
-from papermill_runs.papers import METHODS
-from papermill_runs.report import NONE, PAPER, read_records
-from papermill_runs.significance import every_seed
-from views.plots import OUTCOMES
+from latent_reports.interpretability import thought_sections
+from latent_reports.papers import METHODS
+from latent_reports.report import NONE, PAPER, read_records
+from latent_reports.significance import every_seed
+from latent_views.plots import OUTCOMES
 
 MIXED = METHODS["coconut_mixed"]
 

@@ -10,9 +10,10 @@ import nbclient
 import nbformat
 import pytest
 
-from papermill_runs.notebooks import run_notebook
-from papermill_runs.records import ROOT, read_parameters
-from papermill_runs.results import load_results
+from latent_runs.notebooks import run_notebook
+from latent_runs.places import ROOT
+from latent_runs.records import read_parameters
+from latent_runs.results import load_results
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

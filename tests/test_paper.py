@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
+from latent_costs import check_paper, estimate
+from latent_costs.estimate import SHAPES, blank_plan, lengths_key
+from latent_costs.rehearsal import Plan
 from latent_cot.coconut import CoconutOptions, coconut
 from latent_cot.codi import CodiOptions, codi
 from latent_cot.explicit import cot
@@ -19,11 +22,9 @@ from latent_cot.sequences import Encoded, collate
 from latent_cot.softcot import softcot
 from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions
-from papermill_runs import check_paper, estimate
-from papermill_runs.estimate import SHAPES, blank_plan, lengths_key
-from papermill_runs.grid import grid_path, parse_yaml, read_grid
-from papermill_runs.notebooks import run_notebook
-from papermill_runs.rehearsal import Plan
+from latent_runs.grid import grid_path, parse_yaml, read_grid
+from latent_runs.notebooks import run_notebook
+from latent_runs.places import ROOT
 
 OTHERS = {"vocab_size": 50_257, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_key_value_heads": 2}
 SMALL = {
@@ -145,7 +146,7 @@ def test_shapes_have_the_published_sizes():
 
 
 def test_readme_holds_a_row_for_every_run():
-    text = (estimate.RUNS.parent / "README.md").read_text()
+    text = (ROOT / "README.md").read_text()
     block = text[text.index(estimate.BEGIN) : text.index(estimate.END)]
     assert [line.split(" | ")[0][5:] for line in block.splitlines() if line.startswith("| 0")] == list(RUNS)
 

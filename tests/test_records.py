@@ -10,8 +10,8 @@ import sys
 import pytest
 import torch
 
-from papermill_runs import records
-from papermill_runs.results import load_results
+from latent_runs import records
+from latent_runs.results import load_results
 
 FIELDS = {
     "parameters": {"method": "cot", "seed": 3, "tier": "tiny", "budget": 1.0},
@@ -77,7 +77,7 @@ def test_full_disk_leaves_the_old_record_or_none(path, monkeypatch, old):
 def test_kill_in_mid_write_leaves_the_old_record(path):
     path.parent.mkdir(parents=True)
     path.write_text("old")
-    code = "import os, signal, sys; from papermill_runs import records; "
+    code = "import os, signal, sys; from latent_runs import records; "
     code += "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); records.write_atomic(sys.argv[1], 'new')"
     environment = os.environ | {"PYTHONPATH": str(records.ROOT / "lib")}
     assert subprocess.run([sys.executable, "-c", code, path], env=environment).returncode == -signal.SIGKILL

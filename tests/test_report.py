@@ -6,12 +6,10 @@ from typing import get_args
 import pytest
 
 from latent_cot.planning import Outcome
-from papermill_runs import papers
-from papermill_runs.grid import Run, grid_path, read_grid
-from papermill_runs.interpretability import FRONTIER
-from papermill_runs.papers import METHODS, PaperTable, paper_value
-from papermill_runs.records import ROOT
-from papermill_runs.report import (
+from latent_reports import papers
+from latent_reports.interpretability import FRONTIER
+from latent_reports.papers import METHODS, PaperTable, paper_value
+from latent_reports.report import (
     BEGIN,
     END,
     MISSING,
@@ -24,8 +22,10 @@ from papermill_runs.report import (
     update_readme,
     write_report,
 )
-from papermill_runs.results import load_results
-from views.plots import OUTCOMES
+from latent_runs.grid import Run, grid_path, read_grid
+from latent_runs.places import ROOT
+from latent_runs.results import load_results
+from latent_views.plots import OUTCOMES
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"

@@ -9,12 +9,12 @@ from test_thoughts import tiny_reasoner
 from latent_cot.generation import Answer
 from latent_cot.models import load_reasoner
 from latent_cot.tasks import Graph, load_task
-from papermill_runs import grid
-from papermill_runs.records import fingerprint_state_dict
-from papermill_runs.results import command
-from views import ready
-from views.markup import bars, card, heat_map, says, tree
-from views.widgets import Instrument, Thinker
+from latent_runs import grid
+from latent_runs.records import fingerprint_state_dict
+from latent_runs.results import command
+from latent_views import ready
+from latent_views.markup import bars, card, heat_map, says, tree
+from latent_views.widgets import Instrument, Thinker
 
 EVIL = "<img src=x onerror='alert(1)'>&\""
 SHIPPED = ready.recorded()

@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import latent_cot
-from papermill_runs.records import ROOT, portable, read_parameters, utc_now, write_atomic
+from latent_runs.places import NOTEBOOKS, ROOT
+from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 
-NOTEBOOKS = ROOT / "notebooks"
 NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
 BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
 

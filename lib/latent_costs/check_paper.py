@@ -1,6 +1,6 @@
 """Every row of the paper tier, tried without a GPU: `make check-paper`, or
 
-    python -m papermill_runs.check_paper [--tier TIER] [--only GLOB] [--record]
+    python -m latent_costs.check_paper [--tier TIER] [--only GLOB] [--record]
 
 A row's notebook is rehearsed: it reads real lines, builds its model at the real shape with random weights, its method and
 its options. Then it takes two optimiser steps (the first and the last stage, of two problems each) on this machine. Beside it
@@ -35,12 +35,7 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedTokenizerFast
 
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
-from latent_cot.tasks import Problem, Task, load_task
-from latent_cot.tasks.files import read_records
-from latent_cot.tokens import add_markers
-from latent_cot.training import train
-from papermill_runs.estimate import (
+from latent_costs.estimate import (
     COLUMNS,
     LENGTHS,
     SHAPES,
@@ -54,9 +49,14 @@ from papermill_runs.estimate import (
     sample,
     shape_of,
 )
-from papermill_runs.grid import Run, grid_path, read_grid
-from papermill_runs.records import write_atomic
-from papermill_runs.rehearsal import Plan, rehearse
+from latent_costs.rehearsal import Plan, rehearse
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
+from latent_cot.tasks import Problem, Task, load_task
+from latent_cot.tasks.files import read_records
+from latent_cot.tokens import add_markers
+from latent_cot.training import train
+from latent_runs.grid import Run, grid_path, read_grid
+from latent_runs.records import write_atomic
 
 NEAREST = {"gsm8k-aug-nl": "gsm8k", "asdiv-aug": "asdiv"}  # tasks without published files, and whose problems stand in
 LINES = 300  # training lines that a row reads
@@ -174,7 +174,7 @@ def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner])
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m papermill_runs.check_paper", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m latent_costs.check_paper", description=__doc__.partition("\n")[0])
     parser.add_argument("--tier", default="paper")
     parser.add_argument("--only", default="*", metavar="GLOB", help="runs by name, such as '*/gsm8k-*'")
     parser.add_argument("--record", action="store_true", help=f"keep the lengths in {LENGTHS.name}")

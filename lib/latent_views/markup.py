@@ -8,7 +8,7 @@ import networkx as nx
 
 from latent_cot.generation import Answer
 from latent_cot.tasks import Graph
-from views.plots import THOUGHT
+from latent_views.plots import THOUGHT
 
 # Legible from the back of a room; blue and orange stay apart for colour-blind eyes, and a number stands beside each colour.
 BLUE, ORANGE = "#0072B2", "#E69F00"

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_runs.places import NOTEBOOKS, ROOT
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = 1
 STATUSES = ("complete", "smoke", "failed")
-ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = {"parameters", "metrics", "n_evaluated", "wall_seconds", "model_fingerprint", "data_fingerprint", "started"}
 OPTIONAL = {"notebook", "variant", "seed", "tier", "tokens_per_answer", "status", "finished"}
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy", "papermill")
@@ -39,7 +40,7 @@ def read_parameters(notebook: str | Path) -> dict[str, tuple[str, str]]:
 
     `notebook` is a path, or the name of one in notebooks/ without its suffix.
     """
-    path = Path(ROOT, "notebooks", notebook).with_suffix(".ipynb")
+    path = Path(NOTEBOOKS, notebook).with_suffix(".ipynb")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     body = ast.parse(tagged[0]).body if tagged else []
@@ -128,7 +129,7 @@ def git_state() -> dict[str, Any] | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return None
-        dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks", "papermill_runs/*.py"))
+        dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks"))
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,6 +1,6 @@
 """Ready to think: the trained models that ship with their records, and a released one, for the instrument.
 
-    python -m views.ready        the models, their sizes, and the commands that make them again
+    python -m latent_views.ready        the models, their sizes, and the commands that make them again
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
 from latent_cot.sequences import Layout
 from latent_cot.tasks import load_task
-from papermill_runs.records import ROOT
-from papermill_runs.results import MODEL, command
-from views.widgets import Thinker
+from latent_runs.places import RECORDED, ROOT
+from latent_runs.results import MODEL, command
+from latent_views.widgets import Thinker
 
-RECORDED = ROOT / "papermill_runs" / "recorded"
 RELEASED = "zen-E/CODI-gpt2"
 NAMES = {"03_coconut_stages": "Coconut", "04_codi_self_distillation": "CODI"}
 N_OFFERED = 12  # problems to pick from

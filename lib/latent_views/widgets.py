@@ -21,8 +21,8 @@ from latent_cot.probing import Reading, decode_levels, decode_thoughts, overwrit
 from latent_cot.sequences import Layout, Sequence, encode
 from latent_cot.tasks import Problem, Task, parse
 from latent_cot.tokens import check_words
-from views.markup import STYLE, bars, card, heat_map, says, tree
-from views.plots import THOUGHT
+from latent_views.markup import STYLE, bars, card, heat_map, says, tree
+from latent_views.plots import THOUGHT
 
 
 @dataclass(frozen=True)

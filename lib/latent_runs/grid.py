@@ -1,9 +1,9 @@
 """The grid of runs: which notebook with which parameters; checked first, then handed to Snakemake.
 
-    python -m papermill_runs.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
+    python -m latent_runs.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
                               [-- SNAKEMAKE OPTIONS]
-    python -m papermill_runs.grid run NOTEBOOK --out DIR [name=value ...]
-    python -m papermill_runs.grid record TIER
+    python -m latent_runs.grid run NOTEBOOK --out DIR [name=value ...]
+    python -m latent_runs.grid record TIER
 
 Snakemake (`Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
 """
@@ -26,12 +26,12 @@ from typing import IO, Any
 
 import yaml
 
-from papermill_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
-from papermill_runs.records import ROOT
-from papermill_runs.results import MODEL, load_results, run_id
+from latent_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
+from latent_runs.places import ASSETS, GRIDS, IN_CHECKOUT, RECORDED, ROOT, RUNS
+from latent_runs.results import MODEL, load_results, run_id
 
-RUNS = ROOT / "papermill_runs"
 REPORT_NOTEBOOK = "08_paper_tables"
+REPORT_CODE = [Path(__file__).parents[1] / room for room in ("latent_reports", "latent_views")]
 GRID_KEYS = {"tier", "threads", "gpu", "runs"}
 RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings", "keep_model"}
 
@@ -95,9 +95,9 @@ def parse_yaml(text: str | IO[str]) -> Any:
 
 def grid_path(tier: str) -> Path:
     """The grid's file. Raises `FileNotFoundError` listing the tiers there are."""
-    path = RUNS / f"{tier}.yaml"
+    path = GRIDS / f"{tier}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in RUNS.glob("*.yaml")))
+        known = ", ".join(sorted(path.stem for path in GRIDS.glob("*.yaml")))
         raise FileNotFoundError(f"no tier {tier!r}; papermill_runs/ has: {known}")
     return path
 
@@ -151,7 +151,7 @@ def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
 def record(tier: str) -> list[Path]:
     """Copy each trusted `result.json` of a commit, with the models to be kept, from `papermill_runs/<tier>` to
     `recorded/<tier>`."""
-    source, target, copied = RUNS / tier, RUNS / "recorded" / tier, []
+    source, target, copied = RUNS / tier, RECORDED / tier, []
     kept = {run.result for run in read_grid(grid_path(tier)) if run.keep_model}
     for row in load_results(source).to_dict("records"):
         if row["trusted"] and isinstance(row.get("git.commit"), str):
@@ -167,14 +167,14 @@ def record(tier: str) -> list[Path]:
 
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
     """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ASSETS / "Snakefile"), "--directory", str(ROOT)]
     command += ["--nolock", "--rerun-incomplete", "--keep-going"]
     command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]
     if "--profile" not in options:  # on this machine; a run that wants a GPU takes all there are, so one at a time
         command += ["--cores", str(jobs), "--resources", "gpu=1"]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}"}
+    environment = os.environ | ({"PYTHONPATH": str(ROOT / "lib")} if IN_CHECKOUT else {})
     process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
     try:
         return process.wait()
@@ -214,7 +214,7 @@ def run_grid(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m papermill_runs.grid", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m latent_runs.grid", description=__doc__.partition("\n")[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if argv[:1] == ["run"]:

@@ -1,4 +1,4 @@
-"""How fast this machine trains and answers: `python -m papermill_runs.bench [--json PATH]`, or `make bench`.
+"""How fast this machine trains and answers: `python -m latent_costs.bench [--json PATH]`, or `make bench`.
 
 GPT-2's shape (124M parameters), random weights, no dropout; real GSM8k-Aug lines if LATENT_COT_DATA has them, else
 random tokens in the same lengths. Of the length-grouped batches, those in the middle of equal slices (short to long) are

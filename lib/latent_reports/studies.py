@@ -7,8 +7,8 @@ speak of). The sentences and verdicts are made from records, in `claims`.
 
 from dataclasses import dataclass
 
-from papermill_runs.papers import PaperTable
-from papermill_runs.significance import ACCURACY, Measure
+from latent_reports.papers import PaperTable
+from latent_reports.significance import ACCURACY, Measure
 
 COCONUT, CODI = "Coconut, arXiv 2412.06769", "CODI, arXiv 2502.21074"
 

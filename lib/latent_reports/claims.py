@@ -11,10 +11,10 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from papermill_runs.grid import Run
-from papermill_runs.report import MISSING, NONE, Section, cell, provenance
-from papermill_runs.significance import Difference, Measure, Verdict, difference
-from papermill_runs.studies import STUDIES, Study
+from latent_reports.report import MISSING, NONE, Section, cell, provenance
+from latent_reports.significance import Difference, Measure, Verdict, difference
+from latent_reports.studies import STUDIES, Study
+from latent_runs.grid import Run
 
 PAGE = "What reproduces and what does not, in miniature"
 ON_A_PAR = "A claim of no difference (on a par) agrees if several seeds show none."

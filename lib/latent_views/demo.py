@@ -1,7 +1,7 @@
 """The instrument as a page: notebook 06 without its code and its lesson, served by Voilà on loopback.
 
-    python -m views.demo [--port N]               serve it and open a browser, until Ctrl-C
-    python -m views.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
+    python -m latent_views.demo [--port N]               serve it and open a browser, until Ctrl-C
+    python -m latent_views.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any
 
 import nbformat
 
-from papermill_runs.records import ROOT
+from latent_runs.places import NOTEBOOKS
 
-NOTEBOOK = ROOT / "notebooks" / "06_decoding_thoughts.ipynb"
+NOTEBOOK = NOTEBOOKS / "06_decoding_thoughts.ipynb"
 SHOWN = "instrument"  # the tag of the cells that make the page
 ENTER, LEFT, ELEMENT = "\ue007", "\ue012", "element-6066-11e4-a52e-4f735466cecf"  # of the WebDriver standard
 
@@ -164,7 +164,7 @@ def screenshots(folder: Path) -> None:
 
 def main() -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m views.demo", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m latent_views.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=8866)
     parser.add_argument("--screenshots", type=Path, metavar="FOLDER")
     options = parser.parse_args()

@@ -18,8 +18,8 @@ from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded
 from latent_cot.training import TrainOptions
-from papermill_runs.grid import Run
-from papermill_runs.notebooks import notebook_path
+from latent_runs.grid import Run
+from latent_runs.notebooks import notebook_path
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the rows of a grid cost on a GPU: `python -m papermill_runs.estimate [TIER] [--readme PATH]`, or `make estimate`.
+"""What the rows of a grid cost on a GPU: `python -m latent_costs.estimate [TIER] [--readme PATH]`, or `make estimate`.
 
 From the settings alone, without weights or data: a notebook is rehearsed with a model that has only shapes, and with the
 recorded token counts of real problems (`lengths.json`, which `make check-paper` measures). Formulas, with N the weights
@@ -28,6 +28,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig, Qwen2Config
 from transformers.pytorch_utils import Conv1D
 
+from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
@@ -36,9 +37,8 @@ from latent_cot.tasks import Problem, Task
 from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
-from papermill_runs.grid import RUNS, Run, grid_path, read_grid
-from papermill_runs.records import replace_block
-from papermill_runs.rehearsal import Plan, rehearse
+from latent_runs.grid import Run, grid_path, read_grid
+from latent_runs.records import replace_block
 
 LLAMA = {"vocab_size": 128_256, "num_key_value_heads": 8, "max_position_embeddings": 131_072, "rms_norm_eps": 1e-5}
 QWEN = {"max_position_embeddings": 32_768, "rms_norm_eps": 1e-6}
@@ -72,7 +72,7 @@ PEAKS = {"A100": {"no": 19.5e12, "bf16": 312e12}, "H100": {"no": 67e12, "bf16": 
 UTILISATION = {"no": 0.5, "bf16": 0.25}  # assumed share of the peak that long reads reach, forward and backward
 LAYER_SECONDS = 1e-3  # assumed least time of one layer, forward and backward, however few tokens it reads: kernel launches
 LOGIT_BYTES = 14  # of a logit at the peak: in bf16, in fp32, its log-softmax (4, which autograd keeps) and its gradient
-LENGTHS = RUNS / "lengths.json"
+LENGTHS = Path(__file__).with_name("lengths.json")
 BEGIN, END = "<!-- estimate:begin -->", "<!-- estimate:end -->"
 Lengths = Sequence[tuple[int, Sequence[int], int, int]]  # tokens of question, each step, answer, and template behind it
 
@@ -318,7 +318,7 @@ def readme_block(rows: Sequence[Sequence[str]], hours: Mapping[str, float]) -> s
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m papermill_runs.estimate", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m latent_costs.estimate", description=__doc__.partition("\n")[0])
     parser.add_argument("tier", nargs="?", default="paper")
     parser.add_argument("--readme", type=Path, metavar="PATH", help="write the table there, between its markers")
     options = parser.parse_args(argv)

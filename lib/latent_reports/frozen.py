@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from papermill_runs.grid import Run
-from papermill_runs.papers import FROZEN, FROZEN_BENCHMARKS, paper_value
-from papermill_runs.report import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
-from papermill_runs.significance import difference, every_seed
+from latent_reports.papers import FROZEN, FROZEN_BENCHMARKS, paper_value
+from latent_reports.report import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
+from latent_reports.significance import difference, every_seed
+from latent_runs.grid import Run
 
 LLAMA, QWEN = "Llama-3.1-8B-Instruct", "Qwen2.5-7B-Instruct"
 QUESTIONS = (  # two rows, what their difference asks, and the answers if it is above, below or around zero

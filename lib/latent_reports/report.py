@@ -15,11 +15,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from papermill_runs.grid import Run
-from papermill_runs.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
-from papermill_runs.records import replace_block, write_atomic
-from papermill_runs.results import load_results
-from papermill_runs.significance import WHAT_IS_NOISE, difference
+from latent_reports.papers import MARKS, METHODS, SECTIONS, TRAIN_PROBLEMS, paper_value
+from latent_reports.significance import WHAT_IS_NOISE, difference
+from latent_runs.grid import Run
+from latent_runs.records import replace_block, write_atomic
+from latent_runs.results import load_results
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],

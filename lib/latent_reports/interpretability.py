@@ -9,9 +9,9 @@ from typing import get_args
 import pandas as pd
 
 from latent_cot.planning import Outcome
-from papermill_runs.papers import METHODS, paper_value
-from papermill_runs.report import ABLATION, MISSING, NONE, PAPER, Section, cell
-from papermill_runs.significance import Verdict, every_seed
+from latent_reports.papers import METHODS, paper_value
+from latent_reports.report import ABLATION, MISSING, NONE, PAPER, Section, cell
+from latent_reports.significance import Verdict, every_seed
 
 FRONTIER = {
     "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",

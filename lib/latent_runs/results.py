@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papermill_runs.records import SCHEMA_VERSION
+from latent_runs.records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""Runs: the grid, one notebook run headlessly, the records that it leaves."""

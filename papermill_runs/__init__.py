@@ -1,1 +1,0 @@
-"""The harness around the lessons: grids of papermill runs, their records, the report."""
