@@ -181,7 +181,7 @@ class Checkout:
         self.runs.mkdir()
         shutil.copy(ROOT / "lib" / "latent_cot" / "__init__.py", root / "lib" / "latent_cot")
         shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs")
-        shutil.copy(ROOT / "Snakefile", root)
+        shutil.copy(ROOT / "papermill_runs" / "Snakefile", self.runs)
         self.environment = os.environ | {"PYTHONPATH": str(root / "lib")}
         (self.runs / "toy.yaml").write_text(GRID)
         (root / "lib" / "torch.py").write_text(TORCH)

@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import latent_cot
 from latent_runs.notebooks import typed_parameters
 from latent_runs.places import ROOT
 
@@ -33,7 +34,8 @@ def tracked() -> list[Path]:
 
 def requirements() -> dict[str, Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {canonicalize_name(found.name): found for found in map(Requirement, project["dependencies"])}
+    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    return {canonicalize_name(found.name): found for found in map(Requirement, named)}
 
 
 def code_cells(path: Path) -> list[dict]:
@@ -59,6 +61,11 @@ def test_conda_environment_agrees_with_pyproject():
     assert {canonicalize_name(found.name): found for found in map(Requirement, pip)} == requirements()
     python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert f"python{python}" in environment
+
+
+def test_one_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == latent_cot.__version__
+    assert f"\n## [{latent_cot.__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_makefile_and_readme_name_the_same_targets():

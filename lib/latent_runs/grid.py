@@ -5,7 +5,7 @@
     python -m latent_runs.grid run NOTEBOOK --out DIR [name=value ...]
     python -m latent_runs.grid record TIER
 
-Snakemake (`Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
+Snakemake (`papermill_runs/Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import IO, Any
 import yaml
 
 from latent_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
-from latent_runs.places import ASSETS, GRIDS, IN_CHECKOUT, RECORDED, ROOT, RUNS
+from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS
 from latent_runs.results import MODEL, load_results, run_id
 
 REPORT_NOTEBOOK = "08_paper_tables"
@@ -151,7 +151,7 @@ def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
 def record(tier: str) -> list[Path]:
     """Copy each trusted `result.json` of a commit, with the models to be kept, from `papermill_runs/<tier>` to
     `recorded/<tier>`."""
-    source, target, copied = RUNS / tier, RECORDED / tier, []
+    source, target, copied = RUNS / tier, RUNS / "recorded" / tier, []
     kept = {run.result for run in read_grid(grid_path(tier)) if run.keep_model}
     for row in load_results(source).to_dict("records"):
         if row["trusted"] and isinstance(row.get("git.commit"), str):
@@ -167,7 +167,7 @@ def record(tier: str) -> list[Path]:
 
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
     """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ASSETS / "Snakefile"), "--directory", str(ROOT)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(GRIDS / "Snakefile"), "--directory", str(ROOT)]
     command += ["--nolock", "--rerun-incomplete", "--keep-going"]
     command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
     command += ["--rerun-triggers", "mtime", "params", "input", *options]

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import latent_cot
-from latent_runs.places import NOTEBOOKS, ROOT
+from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 
 NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
@@ -86,7 +86,8 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
     """Run a notebook in `out` and return the path of its executed copy.
 
     The notebook gets `parameters` and, where it has that parameter, `run_dir`: `out` as an absolute path;
-    it must then write `result.json` there. The kernel is this interpreter, its directory the notebook's.
+    it must then write `result.json` there. The kernel is this interpreter, its directory the notebook's (that of an installed
+    one is not ours to write to: it runs where we do).
     On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised.
     """
     import papermill
@@ -108,7 +109,7 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
                 str(out / "executed.ipynb"),
                 parameters,
                 kernel_name="python3",
-                cwd=str(source.parent),
+                cwd=str(source.parent if IN_CHECKOUT else ROOT),
                 progress_bar=False,
                 start_timeout=300,
                 config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),

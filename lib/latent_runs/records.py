@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_runs.places import NOTEBOOKS, ROOT
+from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,14 +120,14 @@ def portable(value: Any) -> Any:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and whether `lib/`, `notebooks/` or the harness differ from it; None outside a git checkout."""
+    """Commit and whether `lib/`, `notebooks/` or the harness differ from it; None outside a git checkout of this repository."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=60).strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+        if not IN_CHECKOUT or Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return None
         dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks"))
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}

@@ -15,7 +15,7 @@ from typing import Any
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
 from latent_cot.sequences import Layout
 from latent_cot.tasks import load_task
-from latent_runs.places import RECORDED, ROOT
+from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
 from latent_views.widgets import Thinker
 
@@ -78,4 +78,4 @@ def released() -> Thinker:
 
 if __name__ == "__main__":
     for path, record in recorded().items():
-        print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.2f} MB\n    {command(record)}")
+        print(f"{path.relative_to(ASSETS)}  {path.stat().st_size / 1e6:.2f} MB\n    {command(record)}")
