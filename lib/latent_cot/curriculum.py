@@ -16,6 +16,7 @@ from latent_cot.tokens import Markers
 
 Arrange = Callable[[Encoded, Markers, random.Random], Sequence]
 Mixing = Literal["none", "uniform", "improved"]
+Schedule = Literal["constant_with_warmup", "cosine", "linear"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,34 @@ class Stage:
     steps: int  # optimiser steps; the optimiser and its warm-up start anew with each stage
     arrange: Arrange
     lr: float
-    schedule: Literal["constant_with_warmup", "cosine", "linear"] = "constant_with_warmup"
+    schedule: Schedule = "constant_with_warmup"
     warmup: int = 20  # optimiser steps
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many optimiser steps a method has, and how large they are."""
+
+    steps: int = 900  # of a method with one stage; of the last stage of others
+    steps_per_stage: int = 0  # of the stages between
+    start_steps: int = 0  # of plain CoT before everything else; 0: the model can reason already
+    lr: float = 3e-3
+    start_lr: float = 0.0  # of plain CoT; 0: `lr`
+    warmup: int = 20  # optimiser steps, in every stage
+    schedule: Schedule | None = None  # of every stage; None: the method's own
+
+    def middle(self, name: str, arrange: Arrange, steps: int | None = None) -> Stage:
+        """A stage on the way: its learning rate stays where it is."""
+        steps = self.steps_per_stage if steps is None else steps
+        return Stage(name, steps, arrange, self.lr, self.schedule or "constant_with_warmup", self.warmup)
+
+    def stage(self, name: str, arrange: Arrange) -> Stage:
+        """The last stage, or the only one: its learning rate goes down to zero."""
+        return Stage(name, self.steps, arrange, self.lr, self.schedule or "cosine", self.warmup)
+
+    def for_start(self) -> "Budget":
+        """What plain CoT gets of it, before everything else."""
+        return replace(self, steps=self.start_steps, lr=self.start_lr or self.lr)
 
 
 def sequence(

@@ -10,18 +10,12 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from latent_cot.evaluation import Evaluation, prompt
+from latent_cot.evaluation import Evaluation
 from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
-from latent_cot.sequences import Encoded, Layout, collate, encode
 from latent_cot.tasks import DataError, Problem
 from latent_cot.tasks.files import read_records
 from latent_cot.tasks.problem import grade_number
-from latent_cot.thoughts import read
 
 
 @dataclass(frozen=True)
@@ -33,35 +27,13 @@ class Decoding:
     decoded: tuple[tuple[str, ...], ...]
 
 
-@torch.no_grad()
-def states_behind_thoughts(
-    reasoner: Reasoner, problems: Seq[Encoded], n_thoughts: int, marked: bool = True, batch_size: int = 64
-) -> Float[Tensor, "problems thoughts d"]:
-    """The hidden states that the writer was shown, thought by thought: Coconut's thoughts themselves, CODI's before
-    their projection, and with pauses what the model had in mind while the writer looked away."""
-    was_training, states, seen = reasoner.training, [], []
-    notes = reasoner.writer.register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
-    reasoner.eval()
-    for start in range(0, len(problems), batch_size):
-        prompts = [prompt(p, reasoner.markers, n_thoughts, marked) for p in problems[start : start + batch_size]]
-        batch = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device)
-        question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-        seen.clear()
-        reasoner.think(question, batch)
-        last = seen[len(seen) - n_thoughts :]  # written several times over (PCCoT), thoughts are those of the last time
-        states.append(torch.stack(last, 1) if last else question.hidden[:, None][:, :0])
-    notes.remove()
-    reasoner.train(was_training)
-    return torch.cat(states)
-
-
-def decode_all(
-    reasoner: Reasoner, result: Evaluation, n_thoughts: int, marked: bool = True, layout: Layout = Layout(), top_k: int = 5
-) -> list[Decoding]:
-    """An evaluation's problems and answers with what the states behind every thought say through the LM head."""
-    states = states_behind_thoughts(reasoner, encode(result.problems, reasoner.tokenizer, layout), n_thoughts, marked)
-    said = (tuple(tuple(word for word, _ in top) for top in decode_thoughts(reasoner, z, top_k)) for z in states)
-    return [Decoding(p, a.text, words) for p, a, words in zip(result.problems, result.answers, said)]
+def decode_all(reasoner: Reasoner, result: Evaluation, top_k: int = 5) -> list[Decoding]:
+    """An evaluation's problems and answers, with what the states that wrote each thought say through the LM head: Coconut's
+    thoughts themselves, CODI's before their projection, and with pauses what the model had in mind while the writer looked
+    away."""
+    said = (decode_thoughts(reasoner, answer.states[:-1], top_k) for answer in result.answers)
+    words = [tuple(tuple(word for word, _ in top) for top in thoughts) for thoughts in said]
+    return [Decoding(p, a.text, decoded) for p, a, decoded in zip(result.problems, result.answers, words)]
 
 
 def read_decodings(path: str | Path) -> list[Decoding]:

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_cot.generation import Answer, Intervention, Sampling, answer
-from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded, Layout, Sequence, encode
 from latent_cot.tasks import Problem, Task
@@ -82,6 +81,8 @@ def evaluate(
     encoded = encoder(problems, reasoner.tokenizer, layout)
     n, at_once = 0 if removed else n_thoughts, removed and not reasons_aloud
     prompts = [prompt(problem, reasoner.markers, n, marked, at_once) for problem in encoded]
+    if at_once:  # room for the answer, and none for steps behind the answer's prompt
+        max_new_tokens = max(len(problem.answer) - problem.door - 1 for problem in encoded)
     started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
     seconds = time.perf_counter() - started
@@ -100,18 +101,18 @@ def majority(task: Task, evaluations: Seq[Evaluation]) -> tuple[bool, ...]:
 
 
 def measure(
-    reasoner: Reasoner, method: Method, task: Task, problems: Seq[Problem], n_alone: int = 20, **options
+    reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, n_alone: int = 20, **options
 ) -> tuple[dict, Evaluation]:
-    """What a record keeps of a trained model: accuracy, tokens, seconds; for a method that thinks, the controls.
+    """What a record keeps of a trained model: accuracy, tokens, seconds; for one that thinks, the controls.
 
     `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
     timing.
     """
-    ask = partial(evaluate, reasoner, task, n_thoughts=method.n_thoughts, marked=method.thinks_between_markers, **options)
+    ask = partial(evaluate, reasoner, task, n_thoughts=n_thoughts, **options)
     result = ask(problems)
     metrics = result.metrics
     metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
-    if method.n_thoughts:
+    if n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]
         metrics["controls"] = {control: ask(problems, control=control).accuracy for control in controls}
     return metrics, result

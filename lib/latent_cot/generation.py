@@ -6,13 +6,13 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Sequence, check_length, collate
-from latent_cot.thoughts import Context, read, read_given, select
+from latent_cot.thoughts import Thinking, read, read_given, select
 
 Intervention = Callable[[Float[Tensor, "batch thoughts d"]], Float[Tensor, "batch thoughts d"]]
 
@@ -33,6 +33,7 @@ class Answer:
     text: str
     tokens: tuple[int, ...]  # language written, end of sequence included
     thoughts: Float[Tensor, "thoughts d"]
+    states: Float[Tensor, "thoughts+1 d"]  # that wrote each thought, and the one behind the last
 
     @property
     def n_tokens(self) -> int:
@@ -40,23 +41,20 @@ class Answer:
         return len(self.thoughts) + len(self.tokens)
 
 
-def think_about(
-    reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None
-) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+def think_about(reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None) -> Thinking:
     """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead.
 
     Raises ValueError where it changes the number of thoughts of problems that do not all have equally many.
     """
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-    stop = reasoner.stop if reasoner.stop_head is not None else None
-    context, thoughts, real = reasoner.think(question, batch, stop)
-    if intervene is None or not thoughts.shape[1]:
-        return context, thoughts, real
-    edited = intervene(thoughts)
-    change = edited.shape[1] - thoughts.shape[1]
-    if change and not real.all():
+    had = reasoner.think(question, batch, reasoner.stop)
+    if intervene is None or not had.thoughts.shape[1]:
+        return had
+    edited = intervene(had.thoughts)
+    change = edited.shape[1] - had.thoughts.shape[1]
+    if change and not had.real.all():
         raise ValueError("thoughts can be removed or added only where all problems of a batch have equally many")
-    return read_given(reasoner.lm, question, real.sum(1) + change, edited)
+    return read_given(reasoner.lm, question, had.real.sum(1) + change, edited)
 
 
 @torch.no_grad()  # in inference mode autocast would cast every weight again at every token
@@ -76,7 +74,8 @@ def answer_batch(
         check_length(prompt, reasoner.context_length, max_new_tokens)
     device = next(reasoner.parameters()).device
     batch = collate(prompts, reasoner.markers).to(device)
-    context, thoughts, real = think_about(reasoner, batch, intervene)
+    had = think_about(reasoner, batch, intervene)
+    context = had.context
     if batch.language.ids.shape[1]:
         context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
 
@@ -106,10 +105,11 @@ def answer_batch(
             rows, token, context = rows[going], token[going], select(context, going)
         embeds = reasoner.embed(token[:, None])
         context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
-    return [
-        Answer(prompt.id, reasoner.tokenizer.decode(tokens, skip_special_tokens=True), tuple(tokens), z[kept])
-        for prompt, tokens, z, kept in zip(prompts, written, thoughts, real)
-    ]
+    answers = []
+    for prompt, tokens, z, h, n in zip(prompts, written, had.thoughts, had.states, had.real.sum(1)):
+        text = reasoner.tokenizer.decode(tokens, skip_special_tokens=True)
+        answers.append(Answer(prompt.id, text, tuple(tokens), z[:n], h[: n + 1]))
+    return answers
 
 
 def answer(

@@ -7,10 +7,10 @@ import importlib.metadata
 import json
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,11 +22,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.thoughts import Context, HiddenState, Pause, Projection, body, read_given, think, think_in_parallel
+from latent_cot.thoughts import Context, Thinking, body, read_given, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
-
-WriterName = Literal["nobody", "pause", "hidden", "projection", "assistant"]
+from latent_cot.writers import build_writer
 
 
 @dataclass(frozen=True)
@@ -34,24 +33,24 @@ class ReasonerSpec:
     """Everything needed to build a reasoner again; saved beside its weights."""
 
     lm: str = "tiny"  # "tiny", "smollm2", a folder, or a name on the Hugging Face hub
-    writer: WriterName = "nobody"
+    writer: str = "nobody"  # a name in `writers.WRITERS`
+    writer_options: Mapping[str, Any] = field(default_factory=dict)
     words: tuple[str, ...] = ()  # tiny: the closed vocabulary
     d_model: int = 64
     n_layers: int = 1
     n_heads: int = 4
-    context: int = 128
+    context: int = 96
     embedding_std: float = 0.02  # tiny: GPT-2's own; where tokens must be told apart by content alone, .1 learns faster
     markers: bool = True  # <bot> and <eot> around the thoughts
-    projection_width: int | None = None
-    projection_norm: bool = True
-    projection_dropout: float = 0.0
     lora_rank: int = 0  # 0: full fine-tuning
     lora_alpha: int = 32
     lora_dropout: float = 0.1
     learned_stop: bool = False  # a classifier on the hidden state ends the thoughts
-    d_assistant: int = 0  # writer "assistant": width of the assistant's states; the LM is frozen, its projection learns
     iterations: int = 0  # PCCoT: all thoughts at once, so many times over; 0: one after another
     step_decoder_layers: int = 0  # SIM-CoT: of the decoder that says a thought's step; 0: none
+
+
+Stop = Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]]
 
 
 class Reasoner(nn.Module):
@@ -62,17 +61,8 @@ class Reasoner(nn.Module):
         if spec.learned_stop and spec.iterations:
             raise ValueError("thoughts that are written all at once cannot be ended one by one")
         self.lm, self.tokenizer, self.spec = lm, tokenizer, spec
-        d_model = body(lm).config.hidden_size
-        self.writer = {
-            "nobody": HiddenState,
-            "hidden": HiddenState,
-            "pause": lambda: Pause(d_model),
-            "projection": lambda: Projection(d_model, spec.projection_width, spec.projection_norm, spec.projection_dropout),
-            "assistant": lambda: nn.Linear(spec.d_assistant, d_model),
-        }[spec.writer]()
-        if spec.writer == "assistant":
-            lm.requires_grad_(False)
-        self.stop_head = nn.Linear(d_model, 1) if spec.learned_stop else None
+        self.writer = build_writer(spec.writer, lm, tokenizer, **spec.writer_options)
+        self.stop_head = nn.Linear(body(lm).config.hidden_size, 1) if spec.learned_stop else None
         self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
     @property
@@ -90,9 +80,7 @@ class Reasoner(nn.Module):
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
 
-    def think(
-        self, context: Context, batch: Batch, stop: Callable | None = None
-    ) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+    def think(self, context: Context, batch: Batch, stop: Stop | None = None) -> Thinking:
         """A batch's thoughts, as this reasoner has them: one after another (`thoughts.think`), all at once, or from an
         assistant, whose states (a problem's first set of them) the projection turns into thoughts."""
         if batch.states is not None:
@@ -101,9 +89,12 @@ class Reasoner(nn.Module):
             return think_in_parallel(self.lm, context, batch.n_thoughts, self.writer, self.spec.iterations)
         return think(self.lm, context, batch.n_thoughts, self.writer, stop)
 
-    def stop(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
-        """Does the classifier end the thoughts here?"""
-        return self.stop_head(hidden).squeeze(-1) > 0
+    @property
+    def stop(self) -> Stop | None:
+        """What ends thoughts before their number is reached: the classifier, the writer's own rule, or nothing."""
+        if self.stop_head is not None:
+            return lambda hidden: self.stop_head(hidden).squeeze(-1) > 0
+        return getattr(self.writer, "stops", None)
 
 
 def smollm2_folder() -> Path:
@@ -220,12 +211,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_official(reasoner: Reasoner, path: Path) -> None:
-    """Load weights of the official Coconut (`base_causallm.*`) or CODI (`codi.*`, `prj.*`) code."""
+    """Load weights of the official Coconut (`base_causallm.*`), CODI (`codi.*`, `prj.*`) or SoftCoT code (its projection).
+
+    Raises ValueError if they are for another model, or pair of models.
+    """
     weights = read_weights(path)
-    prefixes = ("base_causallm.", "codi.")
-    lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
-    writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
-    # Coconut's wrapper repeats the embedding under its own name; a bare LM state dict is taken as it is.
-    load_lm(reasoner.lm, lm or {n: w for n, w in weights.items() if not n.startswith("embedding.")})
-    if writer:
-        reasoner.writer.load_state_dict(writer)
+    if set(weights) <= {"weight", "bias", "projection.weight", "projection.bias"}:
+        lm, writer = {}, {name.removeprefix("projection."): w for name, w in weights.items()}
+    else:
+        prefixes = ("base_causallm.", "codi.")
+        lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
+        writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
+        # Coconut's wrapper repeats the embedding under its own name; a bare LM state dict is taken as it is.
+        load_lm(reasoner.lm, lm or {n: w for n, w in weights.items() if not n.startswith("embedding.")})
+    try:
+        reasoner.writer.load_state_dict(writer or reasoner.writer.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit: {error}") from None

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import Answer
-from latent_cot.methods import read_language
 from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
 from latent_cot.sequences import IGNORED, Layout, collate, encode
+from latent_cot.supervision import read_language, read_question
 from latent_cot.tasks import Problem, Task, frontier, parse
 from latent_cot.tasks.graphs import FACT, SYMBOLIC_QUERY
 from latent_cot.tasks.problem import MARKER, grade_statement
-from latent_cot.thoughts import read, select
+from latent_cot.thoughts import select
 
 Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
 
@@ -69,7 +69,7 @@ def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int]
     """
     rows = []
     for k in ks:
-        result = evaluate(reasoner, task, problems, n_thoughts=k, **options)
+        result = evaluate(reasoner, task, problems, **options | {"n_thoughts": k})
         counts = Counter(classify(answer.text, problem) for answer, problem in zip(result.answers, problems))
         measured = {name: result.metrics[name] for name in ("accuracy", "new_tokens", "n")}
         rows.append({"thoughts": k, **measured, **{name: counts[name] / len(problems) for name in get_args(Outcome)}})
@@ -97,9 +97,9 @@ def next_concepts(
         rows.append(replace(start, language=(*start.language, *words, markers.eos), n_unsupervised=n_lead))
     batch, was_training = collate(rows, markers).to(next(reasoner.parameters()).device), reasoner.training
     reasoner.eval()
-    question, _ = read(reasoner.lm, reasoner.embed(batch.question[:1]), batch.question_mask[:1])
-    context, _, _ = reasoner.think(question, batch.rows(slice(0, 1)))
-    context = select(context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
+    one = batch.rows(slice(0, 1))
+    thinking = reasoner.think(read_question(reasoner, one)[0], one)
+    context = select(thinking.context, torch.zeros_like(batch.n_thoughts))  # thought once, continued with every node
     predicting, _ = read_language(reasoner, context, batch.language)
     reasoner.train(was_training)
     labels = batch.language.labels.masked_fill(batch.language.labels == markers.eos, IGNORED)

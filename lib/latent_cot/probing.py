@@ -72,7 +72,8 @@ def read_along(reasoner: Reasoner, prompts: Seq[Sequence], intervene: Interventi
     was_training = reasoner.training
     reasoner.eval()
     batch = collate(prompts, reasoner.markers).to(next(reasoner.parameters()).device)
-    _, thoughts, real = think_about(reasoner, batch, intervene)
+    had = think_about(reasoner, batch, intervene)
+    thoughts, real = had.thoughts, had.real
     embeds = torch.cat([reasoner.embed(batch.question), thoughts, reasoner.embed(batch.language.ids)], 1)
     mask = torch.cat([batch.question_mask, real, batch.language.mask], 1)
     _, levels = read(reasoner.lm, embeds, mask)

@@ -1,8 +1,8 @@
-"""The latent loop, and who writes the thoughts.
+"""The latent loop.
 
 Every method in this repository answers `question | thoughts | language`. A *thought* is an input position that no
-text token wrote: its embedding comes from a `Writer`. The loop `think` below is the only one in which each thought
-waits for the one before; it is batched, cached and differentiable, so training, generation and probing all call it.
+text token wrote: its embedding comes from a `Writer` (`writers`). The loop `think` below is the only one in which each
+thought waits for the one before; it is batched, cached and differentiable, so training, generation and probing call it.
 
 Papers: Coconut (arXiv 2412.06769, section 3), CODI (2502.21074, section 3), pause tokens (2310.02226).
 Where the official code differs: Coconut re-splits the whole padded batch at every thought and logs logits everywhere;
@@ -79,64 +79,78 @@ def read(
     return Context(cache, seen, hidden), levels
 
 
+@dataclass(frozen=True)
+class Thinking:
+    """The thoughts of a batch, and what they were made of. Problems with fewer thoughts idle in masked columns."""
+
+    context: Context  # after the thoughts
+    thoughts: Float[Tensor, "batch thoughts d"]
+    real: Bool[Tensor, "batch thoughts"]  # which of them each problem really had
+    states: Float[Tensor, "batch thoughts+1 d"]  # h_0, which wrote the first thought, to h_n behind the last one
+
+
 def think(
     lm: nn.Module,
     context: Context,
     n_thoughts: Int[Tensor, " batch"],
     write: Writer,
     stop: Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]] | None = None,
-) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+) -> Thinking:
     """The latent loop: `n_thoughts` times, the writer turns the last hidden state into the next input.
 
     z_{i+1} = write(h_i),   h_{i+1} = LM(question, z_1 … z_{i+1})        (Coconut: write = identity; CODI: projection)
 
-    Returns the context after the thoughts, the thoughts, and which of them each problem really had (problems with
-    fewer thoughts idle in masked columns). `stop` may end a problem's thinking early, after at least one thought.
+    `stop` may end a problem's thinking early, after at least one thought.
     """
-    thoughts, real = [], []
+    thoughts, real, states = [], [], [context.hidden]
     for i in range(int(n_thoughts.max())):
         thinking = n_thoughts > i
+        if stop is not None and not thinking.any():
+            break
         thought = write(context.hidden, i)
         context, _ = read(lm, thought[:, None], thinking[:, None], context)
         if stop is not None:
             n_thoughts = torch.where(stop(context.hidden), n_thoughts.clamp(max=i + 1), n_thoughts)
         thoughts.append(thought)
         real.append(thinking)
+        states.append(context.hidden)
     if not thoughts:
-        shape = (len(n_thoughts), 0)
-        return context, context.hidden.new_zeros(*shape, context.hidden.shape[1]), context.mask.new_zeros(shape)
-    return context, torch.stack(thoughts, 1), torch.stack(real, 1)
+        none = _real(n_thoughts, 0)
+        return Thinking(context, context.hidden[:, None][:, :0], none, context.hidden[:, None])
+    return Thinking(context, torch.stack(thoughts, 1), torch.stack(real, 1), torch.stack(states, 1))
 
 
 def think_in_parallel(
     lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], write: Writer, iterations: int
-) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+) -> Thinking:
     """PCCoT's Jacobi iterations: all thoughts are written at once, several times over (Wu et al., 2506.18582).
 
     z_{i+1}^(t+1) = write(h_i^(t)),   h_i^(t) = LM(question, z_1^(t) … z_i^(t)),   h_i^(0) = h_0, the question's state
 
     An iteration reads all thoughts in one pass. The first i of them are final after i iterations: with as many iterations
-    as thoughts this is `think`, with fewer it costs fewer passes.
+    as thoughts this is `think`, with fewer it costs fewer passes. `states` are those that wrote the thoughts.
     """
     width = int(n_thoughts.max())
     if not width:
         return think(lm, context, n_thoughts, write)
-    real = _real(n_thoughts, width)
-    behind = context.hidden[:, None].expand(-1, width, -1)
+    behind = context.hidden[:, None].expand(-1, width + 1, -1)
     for _ in range(iterations):
-        thoughts = torch.stack([write(behind[:, i], i) for i in range(width)], 1)
-        after, levels = read(lm, thoughts, real, context)
-        behind = torch.cat([context.hidden[:, None], levels[-1][:, :-1]], 1)
-    return after, thoughts, real
+        written_by, thoughts = behind, torch.stack([write(behind[:, i], i) for i in range(width)], 1)
+        read_once = read_given(lm, context, n_thoughts, thoughts)
+        behind = read_once.states
+    return replace(read_once, states=torch.cat([written_by[:, :-1], behind[:, -1:]], 1))
 
 
 def read_given(
     lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"]
-) -> tuple[Context, Float[Tensor, "batch thoughts d"], Bool[Tensor, "batch thoughts"]]:
+) -> Thinking:
     """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block."""
     thoughts = thoughts[:, : int(n_thoughts.max())].to(context.hidden.dtype)
-    real = _real(n_thoughts, thoughts.shape[1])
-    return (read(lm, thoughts, real, context)[0] if real.shape[1] else context), thoughts, real
+    real, before = _real(n_thoughts, thoughts.shape[1]), context.hidden[:, None]
+    if not real.shape[1]:
+        return Thinking(context, thoughts, real, before)
+    context, levels = read(lm, thoughts, real, context)
+    return Thinking(context, thoughts, real, torch.cat([before, levels[-1]], 1))
 
 
 def _real(n_thoughts: Int[Tensor, " batch"], width: int) -> Bool[Tensor, "batch thoughts"]:
@@ -153,37 +167,3 @@ def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
 def with_padding_visible(context: Context) -> Context:
     """The context as the official CODI code sees it after the question: padding attended to and counted."""
     return replace(context, mask=torch.ones_like(context.mask))
-
-
-class HiddenState(nn.Module):
-    """Coconut: the last hidden state is the next input, as it is."""
-
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
-        return hidden
-
-
-class Pause(nn.Module):
-    """Pause tokens: one learned embedding, whatever the model has read (Goyal et al., 2310.02226)."""
-
-    def __init__(self, d_model: int):
-        super().__init__()
-        self.embedding = nn.Parameter(torch.randn(d_model) * 0.02)
-
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
-        return self.embedding.to(hidden.dtype).expand_as(hidden)
-
-
-class Projection(nn.Sequential):
-    """CODI: Dropout → Linear → GELU → Linear → LayerNorm over the last hidden state (CODI, section 3.2).
-
-    Submodules carry the official names, so that released projections load as they are.
-    """
-
-    def __init__(self, d_model: int, width: int | None = None, norm: bool = True, dropout: float = 0.0):
-        width = width or d_model
-        super().__init__(nn.Dropout(dropout), nn.Linear(d_model, width), nn.GELU(), nn.Linear(width, d_model))
-        if norm:
-            self.add_module("ln", nn.LayerNorm(d_model))
-
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
-        return super().forward(hidden)

@@ -66,9 +66,9 @@ class Run:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All parameters that the notebook gets, but for `run_dir`, which `run_notebook` adds."""
-        start = {"init_from": str(self.after.folder)} if self.after else {}
-        return self.parameters | {"tier": self.tier, "seed": self.seed} | start
+        """All parameters that the notebook gets, but for `run.dir`, which `run_notebook` adds."""
+        start = {"run.init_from": str(self.after.folder)} if self.after else {}
+        return self.parameters | {"run.tier": self.tier, "seed": self.seed} | start
 
 
 class _Yaml(yaml.SafeLoader):
@@ -105,40 +105,55 @@ def grid_path(tier: str) -> Path:
 def read_grid(path: str | Path, seeds: Sequence[int] = (0,)) -> list[Run]:
     """The runs of a grid file, once for each seed; a run comes after the one it starts from.
 
-    `settings` makes an entry a sweep: by name, parameters that differ, each the run `<variant>-<name>`.
+    `settings` makes an entry a sweep: by name, parameters that differ, each the run `<variant>-<name>`. The grid `tiny` has,
+    beside its file, the rows that methods were registered with, each the run `arithmetic-<method>`.
     Raises `ValueError` for an unknown key, a variant named twice, or an `after` that is not above.
     """
     path = Path(path)
     with path.open(encoding="utf-8") as file:
         grid = parse_yaml(file)
     _only_keys(grid, GRID_KEYS, path.name)
-    runs: list[Run] = []
-    for seed in seeds:
-        known: dict[str, Run] = {}
-        for entry in grid["runs"]:
-            where = f"{path.name}, run {entry.get('variant')!r}"
-            _only_keys(entry, RUN_KEYS, where)
-            after, sweep = entry.get("after"), entry.get("settings", {"": {}})
-            if after is not None and after not in known:
-                raise ValueError(f"{where}: no run {after!r} above it to start after")
-            for name, change in sweep.items():
-                variant = f"{entry['variant']}-{name}" if name else str(entry["variant"])
-                if variant in known:
-                    raise ValueError(f"{path.name}, run {variant!r} is there twice")
-                known[variant] = Run(
-                    tier=grid["tier"],
-                    notebook=entry["notebook"],
-                    variant=variant,
-                    parameters=entry.get("parameters", {}) | change,
-                    seed=seed,
-                    after=known.get(after),
-                    extra=entry.get("extra", False),
-                    keep_model=entry.get("keep_model", False),
-                    threads=grid.get("threads", 1),
-                    gpu=grid.get("gpu", 0),
-                )
-        runs += known.values()
-    return runs
+    entries = [*grid["runs"], *(_registered() if grid["tier"] == "tiny" else ())]
+    return [run for seed in seeds for run in _runs_of(path.name, grid, entries, seed)]
+
+
+def _registered() -> list[dict[str, Any]]:
+    from latent_cot.methods import METHODS  # here: it brings torch along
+
+    made = []
+    for name, method in METHODS.items():
+        if method.row is not None:
+            parameters = {"method": name} | {key: value for key, value in method.row.items() if key != "after"}
+            made.append({"notebook": method.lesson, "variant": f"arithmetic-{name}", "parameters": parameters})
+            made[-1] |= {"after": method.row["after"]} if "after" in method.row else {}
+    return made
+
+
+def _runs_of(file: str, grid: dict[str, Any], entries: list[dict[str, Any]], seed: int) -> list[Run]:
+    runs: dict[str, Run] = {}
+    for entry in entries:
+        where = f"{file}, run {entry.get('variant')!r}"
+        _only_keys(entry, RUN_KEYS, where)
+        after, sweep = entry.get("after"), entry.get("settings", {"": {}})
+        if after is not None and after not in runs:
+            raise ValueError(f"{where}: no run {after!r} above it to start after")
+        for name, change in sweep.items():
+            variant = f"{entry['variant']}-{name}" if name else str(entry["variant"])
+            if variant in runs:
+                raise ValueError(f"{file}, run {variant!r} is there twice")
+            runs[variant] = Run(
+                tier=grid["tier"],
+                notebook=entry["notebook"],
+                variant=variant,
+                parameters=entry.get("parameters", {}) | change,
+                seed=seed,
+                after=runs.get(after),
+                extra=entry.get("extra", False),
+                keep_model=entry.get("keep_model", False),
+                threads=grid.get("threads", 1),
+                gpu=grid.get("gpu", 0),
+            )
+    return [*runs.values()]
 
 
 def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:

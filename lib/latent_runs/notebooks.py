@@ -1,9 +1,5 @@
 """Run one notebook without a browser: its parameters are checked first, what it leaves is kept together.
 
-papermill only warns about a parameter that a notebook does not have, and exits 0; here it is an error
-before any kernel starts. papermill's own inspection drops what it cannot match (`str | None`), so the
-parameters cell is read with `ast`.
-
 A run's folder holds `inputs.json` (a key of all that the run depends on), `executed.ipynb`, its
 checkpoints, and at the end `result.json` or `failed.json`. A folder whose key still holds and that has
 no result is a killed run: the notebook resumes in it. Otherwise the run starts in an empty folder.
@@ -12,7 +8,6 @@ no result is a killed run: the notebook resumes in it. Otherwise the run starts 
 from __future__ import annotations
 
 import ast
-import difflib
 import fcntl
 import functools
 import hashlib
@@ -20,84 +15,33 @@ import json
 import os
 import shutil
 import tempfile
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import latent_cot
-from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT
+from latent_runs.places import IN_CHECKOUT, ROOT
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
-
-NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
-BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line `name: annotation = default` of a notebook's parameters cell."""
-
-    name: str
-    annotation: str
-    default: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.annotation} = {self.default}"
-
-    def accepts(self, value: Any) -> bool:
-        """Whether `value` has the annotated type. An int is a float; a bool is no int."""
-        kind = eval(self.annotation, {"__builtins__": BUILTINS}, NAMES)  # our own notebook, about to be run
-        return _fits(value, kind)
-
-
-def notebook_path(notebook: str | Path) -> Path:
-    """`02_explicit_baselines` (in notebooks/) or the path of any notebook. Raises `FileNotFoundError`."""
-    for path in (Path(notebook), NOTEBOOKS / f"{notebook}.ipynb", NOTEBOOKS / f"{notebook}"):
-        if path.suffix == ".ipynb" and path.is_file():
-            return path.resolve()
-    known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-    raise FileNotFoundError(f"no notebook {str(notebook)!r}; notebooks/ has: {known}")
-
-
-def typed_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, by name."""
-    found = read_parameters(notebook_path(notebook))
-    return {name: Parameter(name, annotation, default) for name, (annotation, default) in found.items()}
-
-
-def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for a parameter that the notebook does not have or that has the wrong type."""
-    known, name = typed_parameters(notebook), notebook_path(notebook).stem
-    listing = "".join(f"\n  {parameter}" for parameter in known.values()) or " none"
-    for key, value in parameters.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{name} has no parameter {key!r}{hint} It takes:{listing}")
-        if not known[key].accepts(value):
-            given = f"{value!r} ({type(value).__name__})"
-            raise ValueError(f"{name}: {key} must be {known[key].annotation}, not {given}. It takes:{listing}")
+from latent_runs.settings import check_parameters, nested, notebook_path
 
 
 def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None) -> Path:
     """Run a notebook in `out` and return the path of its executed copy.
 
-    The notebook gets `parameters` and, where it has that parameter, `run_dir`: `out` as an absolute path;
-    it must then write `result.json` there. The kernel is this interpreter, its directory the notebook's (that of an installed
-    one is not ours to write to: it runs where we do).
+    The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
+    `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
+    directory the notebook's (that of an installed one is not ours to write to: it runs where we do).
     On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised.
     """
     import papermill
     from traitlets.config import Config
 
-    source, out, parameters = notebook_path(notebook), Path(out).resolve(), dict(parameters or {})
+    source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     check_parameters(source, parameters)
-    records = "run_dir" in read_parameters(source)
+    records = "run" in read_parameters(source)
     if records:
-        parameters["run_dir"] = str(out)
+        parameters["run"] = parameters.get("run", {}) | {"dir": str(out)}
     out.mkdir(parents=True, exist_ok=True)
     # Sockets in a folder of its own: kernels that start together race for the same TCP ports.
     with exclusive(out / ".lock", f"a run of {source.stem} in {out}"), tempfile.TemporaryDirectory() as sockets:
@@ -115,7 +59,7 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
                 config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
             if records and not (out / "result.json").is_file():
-                raise RuntimeError(f"{source.stem} ended without writing result.json to its run_dir")
+                raise RuntimeError(f"{source.stem} ended without writing result.json to its run.dir")
         except Exception as error:
             lines = str(error).strip().splitlines()[-20:]
             failure = {"notebook": source.stem, "finished": utc_now(), "error": lines}
@@ -148,10 +92,11 @@ def code_digest(notebook: str | Path, *more: Path) -> str:
 
 def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
     """SHA-256 of all that a run depends on: code, parameters, and the result of the run it starts from."""
-    start = Path(ROOT, parameters.get("init_from") or "none", "result.json")
+    values = nested(parameters)
+    run = {name: value for name, value in values.pop("run", {}).items() if name != "dir"}
+    start = Path(ROOT, run.get("init_from") or "none", "result.json")
     parent = hashlib.sha256(start.read_bytes()).hexdigest() if start.is_file() else ""
-    values = {name: value for name, value in parameters.items() if name != "run_dir"}
-    text = json.dumps([code_digest(notebook), portable(values), parent], sort_keys=True)
+    text = json.dumps([code_digest(notebook), portable(values | run), parent], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -197,25 +142,3 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
 def _folder_digest(folder: Path) -> str:
     trees = [ast.dump(ast.parse(path.read_text())) for path in sorted(folder.rglob("*.py"))]
     return hashlib.sha256("\0".join(trees).encode()).hexdigest()
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return True
-    if kind is None or kind is type(None):
-        return value is None
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in arguments)
-    if origin is typing.Literal:
-        return value in arguments
-    if origin is tuple and Ellipsis not in arguments:
-        return isinstance(value, (list, tuple)) and len(value) == len(arguments) and all(map(_fits, value, arguments))
-    if origin in (list, tuple):
-        return isinstance(value, (list, origin)) and all(_fits(item, arguments[0]) for item in value)
-    if origin is dict:
-        pairs = value.items() if isinstance(value, dict) else [(None, None)]
-        return all(_fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in pairs)
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)

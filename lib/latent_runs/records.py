@@ -79,7 +79,7 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
     """Write a run's record and return it.
 
     The caller gives `REQUIRED` and may give `OPTIONAL`; notebook, variant and seed default to what the path says,
-    seed and tier to the parameters, `status` to "smoke" when the parameter `budget` is not 1, else "complete".
+    seed and tier to the parameters, `status` to "complete".
     Raises `TypeError` for a missing or unknown field, `ValueError` for a NaN metric or a bad status.
     """
     missing, unknown = REQUIRED - set(fields), set(fields) - REQUIRED - OPTIONAL
@@ -92,8 +92,8 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
         "notebook": folder.parent.name,
         "variant": variant or folder.name,
         "seed": parameters.get("seed", int(seed) if seed.isdigit() else None),
-        "tier": parameters.get("tier"),
-        "status": "complete" if parameters.get("budget", 1.0) == 1 else "smoke",
+        "tier": parameters.get("run", {}).get("tier", "tiny"),
+        "status": "complete",
         "tokens_per_answer": None,
         **fields,
         "parameters": parameters,

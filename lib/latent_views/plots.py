@@ -2,18 +2,22 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from itertools import zip_longest
 from statistics import fmean
+from typing import Any
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Stage
+from latent_cot.evaluation import Evaluation
 from latent_cot.sequences import Encoded
 from latent_cot.tasks import Graph
 from latent_cot.tokens import Markers
@@ -45,6 +49,23 @@ def layouts(tokenizer: PreTrainedTokenizerBase, markers: Markers, problem: Encod
             question = tokenizer.decode(problem.question).strip()  # no <bot>: only the student reads it
             lines.append(f"{'teacher':>{width}}  {question} |  | {tokenizer.decode(s.teacher)}".replace("\n", "⏎"))
     return "\n".join(lines)
+
+
+def stages(curriculum: Seq[Stage]) -> pd.DataFrame:
+    """A curriculum as a table: for how many steps, how fast."""
+    return pd.DataFrame([{name: value for name, value in vars(stage).items() if name != "arrange"} for stage in curriculum])
+
+
+def shares(metrics: Mapping[str, Any]) -> Styler:
+    """Accuracy, and what is left of it under each control."""
+    found = {"accuracy": metrics["accuracy"], **metrics.get("controls", {})}
+    return pd.Series(found, name="share correct").to_frame().style.format("{:.1%}")
+
+
+def answers(result: Evaluation, n: int = 5) -> pd.DataFrame:
+    """The first answers, beside the right ones."""
+    rows = [(p.question, a.n_tokens, a.text, p.answer) for p, a in zip(result.problems[:n], result.answers)]
+    return pd.DataFrame(rows, columns=["question", "positions spent", "written", "right answer"])
 
 
 def history_figure(history: pd.DataFrame) -> Figure:

@@ -14,7 +14,7 @@ projections apart. The official loss and gradients are those of this module (see
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,13 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.curriculum import Stage, all_steps
+from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer
-from latent_cot.methods import Losses, Method, supervise_language
-from latent_cot.models import Reasoner, read_weights, save_tensors
+from latent_cot.methods import Method, method
+from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
+from latent_cot.supervision import Losses, supervise_language
 from latent_cot.tasks import Problem, Task
 from latent_cot.thoughts import body, read
 
@@ -142,12 +143,17 @@ def supervise_softcot(reasoner: Reasoner, batch: Batch, contrast_weight: float) 
     return losses
 
 
-def softcot(n_thoughts: int, steps: int, lr: float, assistant: str, contrast_weight: float = 0.0) -> Method:
-    """One stage. `assistant` says whose states these are: a run does not go on from another assistant's checkpoint.
+@dataclass(frozen=True)
+class SoftCoTOptions:
+    n_thoughts: int = 4  # in training; paper: 32
+    assistant: str = ""  # whose states these are: a run does not go on from another assistant's checkpoint
+    contrast_weight: float = 0.0  # SoftCoT++: pushes the thoughts of different placeholders apart
 
-    Of several kinds of starts each visit of a problem trains one, in turn at random.
-    """
-    plain = all_steps(n_thoughts)
+
+@method("SoftCoT", "05_softcot_projector")
+def softcot(options: SoftCoTOptions, budget: Budget) -> Method:
+    """One stage. Of several kinds of starts each visit of a problem trains one, in turn at random."""
+    plain = all_steps(options.n_thoughts)
 
     def arrange(problem, markers, rng):
         sequence = plain(problem, markers, rng)
@@ -156,23 +162,9 @@ def softcot(n_thoughts: int, steps: int, lr: float, assistant: str, contrast_wei
     return Method(
         name="softcot",
         writer="assistant",
-        curriculum=(Stage("softcot", steps, arrange, lr, "cosine"),),
-        n_thoughts=n_thoughts,
-        supervise=lambda reasoner, batch: supervise_softcot(reasoner, batch, contrast_weight),
+        curriculum=(budget.stage("softcot", arrange),),
+        n_thoughts=options.n_thoughts,
+        supervise=partial(supervise_softcot, contrast_weight=options.contrast_weight),
         thinks_between_markers=False,
-        options=(assistant, contrast_weight),
+        options=options,
     )
-
-
-def save_projection(reasoner: Reasoner, folder: Path) -> None:
-    """All that SoftCoT has learned: the two frozen models are left where they came from."""
-    save_tensors(folder / "projection.safetensors", reasoner.writer.state_dict())
-
-
-def load_projection(reasoner: Reasoner, path: Path) -> None:
-    """Load `projection.safetensors`, or the official `projection.bin`. ValueError if it is for another pair of models."""
-    weights = {name.removeprefix("projection."): w for name, w in read_weights(path).items()}
-    found, wanted = ({n: tuple(w.shape) for n, w in ws.items()} for ws in (weights, reasoner.writer.state_dict()))
-    if found != wanted:
-        raise ValueError(f"{path} projects {found}, this pair of models needs {wanted}")
-    reasoner.writer.load_state_dict(weights)

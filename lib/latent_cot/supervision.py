@@ -1,0 +1,73 @@
+"""What is supervised: a batch is read once, question | thoughts | language, and losses are made of what was there.
+
+A method's own `supervise` reads the batch with `read_through` and returns named losses; their sum is trained.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_cot.losses import language_loss, stop_loss
+from latent_cot.models import Reasoner
+from latent_cot.sequences import Batch, Language
+from latent_cot.simcot import step_loss
+from latent_cot.thoughts import Context, Thinking, read, read_given
+
+Losses = dict[str, Float[Tensor, ""]]
+Supervise = Callable[[Reasoner, Batch], Losses]  # named parts; their sum is the loss
+Levels = tuple[Float[Tensor, "batch columns d"], ...]  # the embedding output and each layer's output
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A batch read once: all that a loss may ask of it."""
+
+    thinking: Thinking  # the thoughts, and the states that wrote them
+    predicting: Float[Tensor, "batch l d"]  # states that predict each language token, the first one from the last thought
+    levels: Levels  # hidden states at the language tokens read: all but the last, which predicts nothing
+
+
+def read_question(reasoner: Reasoner, batch: Batch) -> tuple[Context, Levels]:
+    """Read a batch's questions, which are padded on the left."""
+    return read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
+
+
+def read_language(reasoner: Reasoner, context: Context, language: Language) -> tuple[Float[Tensor, "batch l d"], Levels]:
+    """Read language after question and thoughts, teacher-forced; returns `Pass.predicting` and `Pass.levels`."""
+    _, levels = read(reasoner.lm, reasoner.embed(language.ids[:, :-1]), language.mask[:, :-1], context)
+    return torch.cat([context.hidden[:, None], levels[-1]], dim=1), levels
+
+
+def read_through(
+    reasoner: Reasoner, batch: Batch, question: Context | None = None,
+    thoughts: Float[Tensor, "batch thoughts d"] | None = None,
+) -> Pass:  # fmt: skip
+    """Read a batch's question, thoughts and language. A question that was read already is not read again; `thoughts` that
+    are given are read as they are, otherwise the reasoner has its own."""
+    question = question or read_question(reasoner, batch)[0]
+    if thoughts is None:
+        thinking = reasoner.think(question, batch)
+    else:
+        thinking = read_given(reasoner.lm, question, batch.n_thoughts, thoughts)
+    return Pass(thinking, *read_language(reasoner, thinking.context, batch.language))
+
+
+def side_losses(reasoner: Reasoner, batch: Batch, seen: Pass) -> Losses:
+    """What a reasoner's extra parts learn beside any method: when to stop (Coconut's classifier), what a thought says
+    (SIM-CoT's decoder)."""
+    losses = {}
+    if reasoner.stop_head is not None:
+        logits = reasoner.stop_head(seen.thinking.states[:, 1:]).squeeze(-1)
+        losses["stop"] = stop_loss(logits, seen.thinking.real, batch.n_thoughts, batch.n_problems)
+    if reasoner.step_decoder is not None:
+        losses["steps"] = step_loss(reasoner, seen.thinking.thoughts, batch)
+    return losses
+
+
+def supervise_language(reasoner: Reasoner, batch: Batch) -> Losses:
+    """Cross-entropy on the language that remains. All methods but CODI; with CODI's batches it is its SFT ablation."""
+    seen = read_through(reasoner, batch)
+    return {"ce": language_loss(seen.predicting, reasoner.head, batch.language)} | side_losses(reasoner, batch, seen)

@@ -1,0 +1,156 @@
+"""What all lessons do alike, a call each: open with checked settings, build, start, train, measure, record.
+
+    lesson = Lesson("03_coconut_stages", globals())      # behind the parameters cell
+    recipe = lesson.method()
+    reasoner = lesson.reasoner(recipe)
+    ...
+    lesson.record(reasoner, metrics)                     # last; writes nothing unless the run has a folder
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latent_cot.curriculum import Budget
+from latent_cot.decodings import by_steps, decode_all
+from latent_cot.evaluation import Evaluation, evaluate, measure
+from latent_cot.methods import Method, entry, make
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
+from latent_cot.sequences import Encoded, Layout, encode
+from latent_cot.tasks import Task, load_task
+from latent_cot.training import TrainOptions
+from latent_runs.launch import train_on
+from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
+from latent_runs.settings import Data, Run, check_parameters
+
+SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
+
+
+class Lesson:
+    """One run of a lesson. Raises ValueError for a parameter that is not there or of another type."""
+
+    def __init__(self, name: str, namespace: Mapping[str, Any]):
+        self.started, self._clock = utc_now(), time.perf_counter()
+        self.name, self.parameters = name, {key: namespace[key] for key in read_parameters(name)}
+        check_parameters(name, self.parameters)
+        self.run, self.data = Run(**self._group("run")), Data(**self._group("data"))
+        self.seed: int = self.parameters.get("seed", 0)
+        self.folder = Path(self.run.dir) if self.run.dir else None
+        self.layout = Layout(self.data.answer_prompt)
+        self._share = self.run.budget * float(os.environ.get(SHARE, 1))
+        self._steps = self._trained_on = 0
+
+    def _group(self, name: str) -> dict[str, Any]:
+        return self.parameters.get(name, {})
+
+    def scaled(self, steps: int) -> int:
+        """A number of optimiser steps as this run has it: all of them, or a share, at least one."""
+        return max(1, round(steps * self._share)) if steps else 0
+
+    @cached_property
+    def problems(self) -> Task:
+        sizes = {"train": self.data.n_train, "valid": self.data.n_valid, "test": self.data.n_test}
+        return load_task(self.parameters["task"], sizes=sizes, **self.data.options)
+
+    @cached_property
+    def training(self) -> TrainOptions:
+        known = {one.name for one in fields(TrainOptions)}
+        return TrainOptions(**{"seed": self.seed} | {k: v for k, v in self._group("training").items() if k in known})
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Steps and learning rates, from the parameters of these names and the group `training`."""
+        given = self.parameters | self._group("training")
+        found = {one.name: given[one.name] for one in fields(Budget) if one.name in given}
+        steps = {key: self.scaled(value) for key, value in found.items() if key.endswith("steps") or key == "steps_per_stage"}
+        return Budget(**found | steps)
+
+    def method(self, name: str = "", **options: Any) -> Method:
+        """The method of the parameters, or a registered one by name; what starts from a model has no start of its own."""
+        own = self.parameters.get("method", "")
+        known = {one.name for one in fields(entry(name or own).options)}
+        given = self._group("options") if name in ("", own) else {}
+        budget = replace(self.budget, start_steps=0) if self.run.init_from else self.budget
+        return make(name or own, given | {key: value for key, value in options.items() if key in known}, budget)
+
+    def reasoner(self, method: Method, **spec: Any) -> Reasoner:
+        """A model for a method: the group `model`, else `spec`, else the defaults of `ReasonerSpec`."""
+        own = {"writer": method.writer, "writer_options": dict(method.writer_options), "words": self.problems.words or ()}
+        return build_reasoner(ReasonerSpec(**own | spec | self._group("model")), self.seed)
+
+    def encode(self, reasoner: Reasoner) -> list[Encoded]:
+        """The training problems in token ids, without those that are too long."""
+        encoded = encode(self.problems.splits["train"], reasoner.tokenizer, self.layout)
+        return [problem for problem in encoded if not self.data.max_tokens or problem.n_tokens <= self.data.max_tokens]
+
+    def start(self, reasoner: Reasoner, encoded: Sequence[Encoded] = ()) -> None:
+        """Weights of a trained model to begin with, if the run names one; else, on the problems that are given, CoT for the
+        budget's `start_steps`."""
+        if self.run.init_from:
+            warm_start(reasoner, Path(self.run.init_from))
+        elif encoded and self.budget.start_steps:
+            self.train(reasoner, make("cot", {}, self.budget.for_start()), encoded, name="cot", validate=False)
+
+    def train(
+        self, reasoner: Reasoner, method: Method, encoded: Sequence[Encoded], name: str = "", validate: bool = True
+    ) -> pd.DataFrame:
+        """Train, on one process or several; a run with a folder goes on where it was killed. `name` tells trainings of one
+        lesson apart; with `validate` the weights that answer best on the validation problems are kept."""
+        valid = self.problems.splits.get("valid", ())
+        check = (lambda: self.evaluate(reasoner, method, valid).accuracy) if validate else None
+        folder = self.folder / name if self.folder else None
+        history = train_on(self.run.n_processes, reasoner, method, encoded, self.training, check, folder=folder)
+        self._steps, self._trained_on = self._steps + len(history), len(encoded)
+        return history
+
+    def asking(self, method: Method) -> dict[str, Any]:
+        """How `evaluation.evaluate` is to ask a model of this method."""
+        how = {"layout": self.layout, "max_new_tokens": self.data.max_new_tokens}
+        return how | {"n_thoughts": method.n_thoughts, "marked": method.thinks_between_markers}
+
+    def evaluate(self, reasoner: Reasoner, method: Method, problems=None, task: Task | None = None, **how: Any) -> Evaluation:
+        """Answers to the test problems, or to others; `how` overrides `asking`."""
+        some = self.problems.splits["test"] if problems is None else problems
+        return evaluate(reasoner, task or self.problems, some, **self.asking(method) | how)
+
+    def measure(self, reasoner: Reasoner, method: Method) -> tuple[dict[str, Any], Evaluation]:
+        """What a record keeps of a trained model: accuracy, tokens, seconds, the controls; accuracy on problems of another
+        kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps."""
+        method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
+        metrics, result = measure(reasoner, self.problems, self.problems.splits["test"], **self.asking(method))
+        metrics["out_of_domain"] = {}
+        for name, other in self.data.out_of_domain.items():
+            elsewhere = load_task(**{"name": self.parameters["task"], "sizes": {"test": 250}} | other)
+            metrics["out_of_domain"][name] = self.evaluate(reasoner, method, elsewhere.splits["test"], elsewhere).metrics
+        if method.n_thoughts:
+            metrics["decoded"] = by_steps(decode_all(reasoner, result), grade=self.problems.grade)
+        return metrics, result
+
+    def record(self, reasoner: Reasoner, metrics: Mapping[str, Any], only_writer: bool = False) -> None:
+        """Leave weights and `result.json` in the run's folder, if it has one. `only_writer`: all else was frozen."""
+        if not self.folder:
+            return
+        if only_writer:
+            save_tensors(self.folder / "projection.safetensors", reasoner.writer.state_dict())
+        else:
+            save_reasoner(reasoner, self.folder)
+        counted = {"train_steps": self._steps, "n_trained_on": self._trained_on}
+        metrics = counted | {"parameters": sum(p.numel() for p in reasoner.parameters())} | dict(metrics)
+        write_result(
+            self.folder / "result.json",
+            parameters=self.parameters,
+            metrics=metrics,
+            n_evaluated=metrics["n"],
+            tokens_per_answer=metrics.get("new_tokens"),
+            wall_seconds=time.perf_counter() - self._clock,
+            started=self.started,
+            model_fingerprint=fingerprint_state_dict(reasoner.state_dict()),
+            data_fingerprint=self.problems.fingerprint,
+            status="complete" if self._share == 1 else "smoke",
+        )

@@ -1,0 +1,178 @@
+"""What a notebook may be told: the parameters cell, and the groups in it, checked before anything runs.
+
+A parameter annotated `dict` whose name is a group's holds fields of a dataclass, only those that differ from its defaults:
+`model = {"n_layers": 2}`. From the command line and in grids a field is named with its group: `model.n_layers=2`.
+papermill only warns about a parameter that a notebook does not have, and exits 0; here it is an error before a kernel
+starts. papermill's own inspection drops what it cannot match (`str | None`), so the parameters cell is read with `ast`.
+"""
+
+import difflib
+import importlib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from latent_runs.places import NOTEBOOKS
+from latent_runs.records import read_parameters
+
+NAMES = {"Any": Any, "Literal": typing.Literal, "Optional": typing.Optional}
+BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Group `run`: what a headless run is told, and a lesson by hand is not."""
+
+    tier: str = "tiny"
+    dir: str = ""  # where the run leaves its record; "" records nothing
+    init_from: str = ""  # the folder of a trained model to start from
+    budget: float = 1.0  # multiplies all step counts; anything but 1 is recorded as a smoke run
+    n_processes: int = 0  # that share a batch; 0: one for each GPU there is
+
+
+@dataclass(frozen=True)
+class Data:
+    """Group `data`: which problems, and how they are written and answered."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the task's own function
+    n_train: int = 10_000  # few enough that an epoch is 78 steps: the papers, too, pass over their problems some 40 times
+    n_valid: int = 300
+    n_test: int = 1000
+    out_of_domain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name: options that differ
+    max_tokens: int = 0  # leaves longer training problems out (CODI: max_token_num); 0 keeps all
+    answer_prompt: str = "The answer is:"  # CODI's; official Coconut code: "###"
+    max_new_tokens: int = 32
+    n_thoughts_at_test: int = 0  # 0: as many as in training
+
+
+@dataclass(frozen=True)
+class FrozenTable:
+    """Group `frozen`: how lesson 05 makes its models and which rows its table has."""
+
+    train_split: str = "train"
+    test_split: str = "test"  # the same as train_split: its first n_test problems are for the test, the others for training
+    smaller_layers: int = 10  # "smaller" (and "random") beside a pretrained base: its first layers
+    d_assistant: int = 48  # tiny: the assistant's width
+    base_steps: int = 600  # tiny: too few to make it perfect
+    assistant_steps: int = 600
+    placeholders: list[str] = field(default_factory=list)  # SoftCoT++: several tokens, an answer each; []: <unk> or padding
+    pause_row: bool = True  # prompt tuning: one learned embedding in the thoughts' place
+    lora_rank: int = 4  # 0: no LoRA rows
+    lora_lr: float = 3e-3
+    coconut_stages: int = 3  # Coconut on LoRA, a step a stage; 0: no such row
+    sweep: list[int] = field(default_factory=lambda: [1, 4, 8])  # thoughts in training × in evaluation, a training each
+    temperature: float = 0.0  # paper: 1.0, with seeds 41 to 45
+    eval_seeds: list[int] = field(default_factory=lambda: [0])  # several: the mean, and the majority's answer
+    hint_tokens: int = 7  # tiny: one written step
+    eval_batch: int = 128
+
+
+GROUPS = {  # a group's fields; a class that needs torch is imported when the group is used
+    "run": ("latent_runs.settings:Run",),
+    "data": ("latent_runs.settings:Data",),
+    "model": ("latent_cot.models:ReasonerSpec",),
+    "training": ("latent_cot.training:TrainOptions", "latent_cot.curriculum:Budget"),
+    "frozen": ("latent_runs.settings:FrozenTable",),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line `name: annotation = default` of a notebook's parameters cell."""
+
+    name: str
+    annotation: str
+    default: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.annotation} = {self.default}"
+
+    @property
+    def kind(self) -> Any:
+        return eval(self.annotation, {"__builtins__": BUILTINS}, NAMES)  # our own notebook, about to be run
+
+    @property
+    def value(self) -> Any:
+        """The default."""
+        return eval(self.default, {})
+
+
+def notebook_path(notebook: str | Path) -> Path:
+    """`02_explicit_baselines` (in notebooks/) or the path of any notebook. Raises `FileNotFoundError`."""
+    for path in (Path(notebook), NOTEBOOKS / f"{notebook}.ipynb", NOTEBOOKS / f"{notebook}"):
+        if path.suffix == ".ipynb" and path.is_file():
+            return path.resolve()
+    known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+    raise FileNotFoundError(f"no notebook {str(notebook)!r}; notebooks/ has: {known}")
+
+
+def typed_parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """The parameters of a notebook, by name."""
+    found = read_parameters(notebook_path(notebook))
+    return {name: Parameter(name, annotation, default) for name, (annotation, default) in found.items()}
+
+
+def nested(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"model.n_layers": 2}` as `{"model": {"n_layers": 2}}`."""
+    result: dict[str, Any] = {}
+    for name, value in parameters.items():
+        group, _, key = name.partition(".")
+        if key:
+            result.setdefault(group, {})[key] = value
+        else:
+            result[name] = {**result.get(name, {}), **value} if isinstance(value, Mapping) else value
+    return result
+
+
+def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a parameter, or a field of a group, that is not there or has the wrong type."""
+    known, name = typed_parameters(notebook), notebook_path(notebook).stem
+    parameters = {key: parameter.value for key, parameter in known.items()} | nested(parameters)
+    listing = "".join(f"\n  {parameter}" for parameter in known.values()) or " none"
+    for key, value in parameters.items():
+        if key not in known:
+            raise ValueError(f"{name} has no parameter {key!r}{_hint(key, known)} It takes:{listing}")
+        _check(f"{name}: {key}", value, known[key].kind, listing)
+        if value and (key in GROUPS or key == "options"):
+            _check_group(name, key, value, classes_of(key, parameters.get("method", "")))
+
+
+def classes_of(group: str, method: str) -> list[type]:
+    """The dataclasses whose fields a group holds; those of `options` are the method's own."""
+    if group == "options":
+        from latent_cot.methods import entry
+
+        return [entry(method).options]
+    return [getattr(importlib.import_module(module), name) for module, _, name in (c.partition(":") for c in GROUPS[group])]
+
+
+def _check_group(name: str, group: str, values: Mapping[str, Any], classes: list[type]) -> None:
+    known = {one.name: owner for owner in classes for one in fields(owner)}
+    listing = "".join(f"\n  {group}.{one.name}: {one.type} = {one.default}" for owner in classes for one in fields(owner))
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f"{name}: {group} has no field {key!r}{_hint(key, known)} It takes:{listing}")
+        _check(f"{name}: {group}.{key}", value, typing.get_type_hints(known[key])[key], listing)
+
+
+def _check(what: str, value: Any, kind: Any, listing: str) -> None:
+    """An int is a float; a bool is no int; a list will do for a tuple."""
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError):
+        wanted = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
+        raise ValueError(f"{what} must be {wanted}, not {value!r} ({type(value).__name__}). It takes:{listing}") from None
+
+
+def _hint(key: str, known: Mapping[str, Any]) -> str:
+    """Of a name that is not there: the one that may have been meant, or the group that has it."""
+    groups = {one.name: group for group in set(GROUPS) & set(known) for owner in classes_of(group, "") for one in fields(owner)}
+    if key in groups:
+        return f"; did you mean {groups[key]}.{key}?"
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
