@@ -1,8 +1,9 @@
 """The page of `make demo`, as a reader in a browser uses it."""
 
 import pytest
+from selenium.webdriver import Keys
 
-from latent_views.demo import ENTER, LEFT, Page, find_browser, opened, wait_for
+from latent_views.demo import Page, find_browser, opened
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")
 
@@ -19,20 +20,20 @@ def silent(page: Page) -> str:
 
 
 def ask(page: Page, question: str) -> None:
-    page.keys("or type", question + ENTER)
+    page.keys("or type", question + Keys.ENTER)
 
 
 def test_ask_think_less_and_remove_a_thought(page):
     before = silent(page)
     ask(page, "Ann has 12 eggs, loses 7, times 3, eats 8: how many?")
-    wait_for(lambda: "<< 12 - 7 = 5 >>" in page.text() and "6 thoughts" in silent(page) != before, "answer", 10)
+    page.wait(lambda: "<< 12 - 7 = 5 >>" in page.text() and "6 thoughts" in silent(page) != before, "answer", 10)
     before = silent(page)
-    page.keys("Thoughts", LEFT)
-    wait_for(lambda: "5 thoughts" in silent(page), "answer after five thoughts", 10)
+    page.keys("Thoughts", Keys.LEFT)
+    page.wait(lambda: "5 thoughts" in silent(page), "answer after five thoughts", 10)
     before = silent(page)
     page.press("2")
     page.press("Remove")
-    wait_for(lambda: "Thought 2 removed." in page.text(".says"), "message", 10)
+    page.wait(lambda: "Thought 2 removed." in page.text(".says"), "message", 10)
     assert "4 thoughts" in silent(page) and "as changed" in page.text()
     assert silent(page).partition("thoughts")[0][:-3] != before.partition("thoughts")[0][:-3], "the same answer"
     assert page.script("getComputedStyle(document.querySelector('.instrument .big')).fontSize") == "30px"
@@ -48,9 +49,9 @@ def test_what_no_model_can_read_gets_a_plain_message(page):
         ("", "Type a question"),
     ):
         ask(page, question)
-        wait_for(lambda: message in page.text(".says"), message, 10)
+        page.wait(lambda: message in page.text(".says"), message, 10)
         assert len(page.text(".says")) < 400 and "In thoughts" not in page.text()
         ask(page, "Ann has 12 eggs, loses 7, times 3, eats 8: how many?")
-        wait_for(lambda: "The answer is:" in silent(page), "answer of a widget still alive", 10)
+        page.wait(lambda: "The answer is:" in silent(page), "answer of a widget still alive", 10)
     assert page.script("document.title") != "taken over"
     assert not page.script("document.querySelectorAll('.instrument img, .instrument script').length")

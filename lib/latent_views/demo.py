@@ -1,35 +1,35 @@
 """The instrument as a page: notebook 06 without its code and its lesson, served by Voilà on loopback.
 
     python -m latent_views.demo [--port N]               serve it and open a browser, until Ctrl-C
-    python -m latent_views.demo --screenshots FOLDER     drive it in headless Chromium and keep pictures
+    python -m latent_views.demo --screenshots FOLDER     drive it in headless Chromium (Selenium) and keep pictures
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 
 from latent_runs.places import NOTEBOOKS
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 NOTEBOOK = NOTEBOOKS / "06_decoding_thoughts.ipynb"
 SHOWN = "instrument"  # the tag of the cells that make the page
-ENTER, LEFT, ELEMENT = "\ue007", "\ue012", "element-6066-11e4-a52e-4f735466cecf"  # of the WebDriver standard
+QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update")  # fmt: skip
 
 
 @contextmanager
@@ -48,6 +48,40 @@ def served(port: int, *options: str) -> Iterator[subprocess.Popen]:
             process.wait(20)
 
 
+@dataclass
+class Page:
+    """The page in a headless browser, as a reader would use it."""
+
+    driver: Chrome
+
+    def script(self, code: str, *arguments: object) -> Any:
+        return self.driver.execute_script(f"return {code}", *arguments)
+
+    def text(self, selector: str = ".instrument") -> str:
+        """What is written in the first such element; "" if there is none."""
+        return self.script("document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+    def keys(self, label: str, keys: str) -> None:
+        """Press keys in the control with this label, after emptying a text field."""
+        xpath = f"//label[normalize-space()='{label}']/..//*[self::input or self::select or @role='slider']"
+        control = self.driver.find_element("xpath", xpath)
+        if control.tag_name == "input":
+            control.clear()
+        control.send_keys(keys)
+
+    def press(self, button: str) -> None:
+        self.driver.find_element("xpath", f'//button[normalize-space()="{button}"]').click()
+
+    def wait(self, what: Callable[[], object], name: str, seconds: float = 60) -> None:
+        """Until `what` is true. Raises Selenium's TimeoutException, which says `name`."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, seconds, 0.1).until(lambda _: what(), f"no {name} within {seconds} s")
+
+    def picture(self, path: Path) -> None:
+        self.driver.find_element("class name", "instrument").screenshot(str(path))
+
+
 def find_browser() -> tuple[str, str] | None:
     """Chromium and its driver, or None."""
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -55,94 +89,25 @@ def find_browser() -> tuple[str, str] | None:
     return (browser, driver) if browser and driver else None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(what: Callable[[], Any], name: str, seconds: float = 60) -> Any:
-    """The first true value of `what`, whose errors count as not yet. Raises TimeoutError."""
-    end, last = time.monotonic() + seconds, None
-    while time.monotonic() < end:
-        try:
-            if found := what():
-                return found
-        except OSError as error:
-            last = error
-        time.sleep(0.1)
-    raise TimeoutError(f"no {name} within {seconds} s ({last})")
-
-
-def request(method: str, url: str, body: dict[str, Any] | None = None) -> Any:
-    """One call of the WebDriver protocol."""
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=120) as answer:
-            return json.load(answer)["value"]
-    except urllib.error.HTTPError as error:
-        raise OSError(json.load(error)["value"]["message"]) from error
-
-
-class Page:
-    """The page in a headless browser, as a reader would use it."""
-
-    def __init__(self, session: str):
-        self.session = session
-
-    def call(self, path: str, **body: Any) -> Any:
-        return request("POST", f"{self.session}/{path}", body)
-
-    def script(self, code: str, *arguments: Any) -> Any:
-        return self.call("execute/sync", script=f"return {code}", args=arguments)
-
-    def text(self, selector: str = ".instrument") -> str:
-        """What is written in the first such element; "" if there is none."""
-        return self.script("document.querySelector(arguments[0])?.innerText ?? ''", selector)
-
-    def element(self, xpath: str) -> str:
-        return self.call("element", using="xpath", value=xpath)[ELEMENT]
-
-    def keys(self, label: str, keys: str) -> None:
-        """Press keys in the control with this label, after emptying a text field."""
-        xpath = f"//label[normalize-space()='{label}']/..//*[self::input or self::select or @role='slider']"
-        element = self.element(xpath)
-        if "input" in self.script("arguments[0].tagName.toLowerCase()", {ELEMENT: element}):
-            self.call(f"element/{element}/clear")
-        self.call(f"element/{element}/value", text=keys)
-
-    def press(self, button: str) -> None:
-        element = self.element(f'//button[normalize-space()="{button}"]')
-        self.call(f"element/{element}/click")
-
-    def picture(self, path: Path, selector: str = ".instrument") -> None:
-        found = self.call("element", using="css selector", value=selector)[ELEMENT]
-        path.write_bytes(base64.b64decode(request("GET", f"{self.session}/element/{found}/screenshot")))
-
-
 @contextmanager
 def opened(width: int = 1400, height: int = 1650) -> Iterator[Page]:
-    """Serve the page and open it in headless Chromium."""
-    browser, driver = find_browser()
-    port, driver_port = free_port(), free_port()
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    options += ["--disable-background-networking", "--disable-component-update", f"--window-size={width},{height}"]
-    with tempfile.TemporaryDirectory() as profile, served(port, "--no-browser"):
-        process = subprocess.Popen([driver, f"--port={driver_port}"], stdout=subprocess.DEVNULL)
-        try:
-            chrome = {"binary": browser, "args": [*options, f"--user-data-dir={profile}"]}
-            wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": chrome}}}
-            root = f"http://127.0.0.1:{driver_port}"
-            session = wait_for(lambda: request("POST", f"{root}/session", wanted)["sessionId"], "browser")
-            page = Page(f"{root}/session/{session}")
-            wait_for(lambda: socket.create_connection(("127.0.0.1", port), timeout=5), "server")
-            page.call("url", url=f"http://127.0.0.1:{port}/")
-            wait_for(lambda: "In thoughts" in page.text(), "first answer")
-            yield page
-            request("DELETE", page.session)
-        finally:
-            process.terminate()
-            process.wait(20)
+    """Serve the page and open it in headless Chromium. Raises FileNotFoundError without Chromium or its driver."""
+    from selenium import webdriver
+
+    if not (found := find_browser()):
+        raise FileNotFoundError("no Chromium with its driver here (apt install chromium-driver)")
+    options, service = webdriver.ChromeOptions(), webdriver.ChromeService(found[1])
+    options.binary_location = found[0]
+    for argument in (*QUIET, f"--window-size={width},{height}"):
+        options.add_argument(argument)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with served(port, "--no-browser"), webdriver.Chrome(options, service) as driver:
+        page = Page(driver)
+        page.wait(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), "server")
+        driver.get(f"http://127.0.0.1:{port}/")
+        page.wait(lambda: "In thoughts" in page.text(), "first answer")
+        yield page
 
 
 def screenshots(folder: Path) -> None:
@@ -150,15 +115,15 @@ def screenshots(folder: Path) -> None:
     with opened() as page:
         page.press("2")
         page.press("Swap with another problem's")
-        wait_for(lambda: "Thought 2 taken" in page.text(".says"), "change")
+        page.wait(lambda: "Thought 2 taken" in page.text(".says"), "change")
         page.picture(folder / "instrument.png")
         page.keys("Model", "Coconut, stages")
-        wait_for(lambda: "Which node" in page.text(), "tree")
+        page.wait(lambda: "Which node" in page.text(), "tree")
         for n_left in (2, 1):
             before = page.text()
-            page.keys("Thoughts", LEFT)
-            wait_for(lambda: f"{n_left} thought" in page.text() != before, "fewer thoughts")
-            wait_for(lambda: "Where does it look" in page.text(), "the last of what is shown")
+            page.keys("Thoughts", "\ue012")  # the left arrow of the WebDriver standard
+            page.wait(lambda: f"{n_left} thought" in page.text() != before, "fewer thoughts")
+            page.wait(lambda: "Where does it look" in page.text(), "the last of what is shown")
         page.picture(folder / "search.png")
 
 

@@ -62,7 +62,7 @@ def bars(before: Mapping[str, float], after: Mapping[str, float] | None) -> str:
     """The answer's distribution, its most probable words on either side."""
     sides = [("thoughts as they were", BLUE, before), *([("as changed", ORANGE, after)] if after else [])]
     head, lines = "".join(f"<th>{name}</th>" for name, *_ in sides), ""
-    for word in sorted(before | (after or {}), key=lambda word: -max(side.get(word, 0) for *_, side in sides))[:6]:
+    for word in sorted({**before, **(after or {})}, key=lambda word: -max(side.get(word, 0) for *_, side in sides))[:6]:
         lines += f"<tr><th class=big>{html.escape(word)}</th>"
         for _, colour, side in sides:
             bar = f"display:inline-block;height:24px;width:{2 + 170 * side.get(word, 0):.0f}px;background:{colour}"
@@ -70,9 +70,11 @@ def bars(before: Mapping[str, float], after: Mapping[str, float] | None) -> str:
     return f"<div class=card><h3>How probable is each answer?</h3><table><tr><th></th>{head}</tr>{lines}</table></div>"
 
 
-def tree(graph: Graph, words: Mapping[str, float]) -> str:
-    """The graph, each node with the probability of being said next; a thick ring marks the root, orange the candidates."""
-    places, drawn = {}, ""
+def tree(graph: Graph, words: Mapping[str, float], title: str = "Which node would it say next?") -> str:
+    """The graph, each node with the probability of being said next; a thick ring marks the root, orange the candidates, dots
+    the nodes to which the root does not lead."""
+    places: dict[str, tuple[int, int]] = {}
+    drawn = ""
     sources = {node for node, degree in graph.net.in_degree if not degree} | {graph.root}
     for depth, nodes in enumerate(nx.bfs_layers(graph.net, sorted(sources))):
         reached_first = sorted(nodes, key=lambda node: node not in graph.distances)
@@ -83,8 +85,9 @@ def tree(graph: Graph, words: Mapping[str, float]) -> str:
     for node, (x, y) in places.items():
         p, ring = words.get(node, 0.0), ORANGE if node in graph.candidates else "#111"
         width, ink = 6 if node in (graph.root, *graph.candidates) else 2, "#fff" if p > 0.85 else "#111"
-        drawn += f"<circle cx={x} cy={y} r=25 fill=#fff /><circle cx={x} cy={y} r=25 stroke={ring} stroke-width={width} "
-        drawn += f"fill={BLUE} fill-opacity={p:.2f} /><text x={x} y={y + 8} text-anchor=middle font-size=24 fill={ink}>"
+        size, dots = 24 if len(node) < 4 else 14, "" if node in graph.distances else "stroke-dasharray=4"
+        drawn += f"<circle cx={x} cy={y} r=25 fill=#fff /><circle cx={x} cy={y} r=25 stroke={ring} stroke-width={width} {dots} "
+        drawn += f"fill={BLUE} fill-opacity={p:.2f} /><text x={x} y={y + 8} text-anchor=middle font-size={size} fill={ink}>"
         drawn += f"{html.escape(node)}</text><text x={x + 30} y={y + 26} font-size=17>{f'{p:.0%}' if p >= 0.005 else ''}</text>"
-    size = f"width={80 + max(x for x, _ in places.values())} height={45 + max(y for _, y in places.values())}"
-    return f"<h3>Which node would it say next?</h3><svg {size}>{drawn}</svg>"
+    extent = f"width={80 + max(x for x, _ in places.values())} height={45 + max(y for _, y in places.values())}"
+    return f"<h3>{title}</h3><svg {extent}>{drawn}</svg>"

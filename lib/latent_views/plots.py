@@ -1,15 +1,11 @@
 """Figures of the notebooks and of the report: one look, few lines."""
 
 import random
-from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from itertools import zip_longest
-from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
-import networkx as nx
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -19,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from latent_cot.curriculum import Stage
 from latent_cot.evaluation import Evaluation
 from latent_cot.sequences import Encoded
-from latent_cot.tasks import Graph
 from latent_cot.tokens import Markers
 
 OUTCOMES = {  # from the bottom of a bar up: right in blue, wrong in orange, lighter where no path was written
@@ -36,19 +31,19 @@ def use_style() -> None:
 
 def layouts(tokenizer: PreTrainedTokenizerBase, markers: Markers, problem: Encoded, curriculum: Seq[Stage]) -> str:
     """One line a stage: question | thoughts | language, the unsupervised part in parentheses."""
+
+    def said(ids: Seq[int]) -> str:
+        return str(tokenizer.decode(list(ids))).strip()
+
     width = max(len(stage.name) for stage in curriculum)
     lines = []
     for stage in curriculum:
         s = stage.arrange(problem, markers, random.Random(0))
-        question = tokenizer.decode(s.question).strip()
-        silent = tokenizer.decode(s.language[: s.n_unsupervised]).strip()
-        spoken = tokenizer.decode(s.language[s.n_unsupervised :]).strip()
-        thoughts = " ".join([THOUGHT] * s.n_thoughts)
-        lines.append(f"{stage.name:>{width}}  {question} | {thoughts} {silent} | {spoken}".replace("\n", "⏎"))
-        if s.teacher:
-            question = tokenizer.decode(problem.question).strip()  # no <bot>: only the student reads it
-            lines.append(f"{'teacher':>{width}}  {question} |  | {tokenizer.decode(s.teacher)}".replace("\n", "⏎"))
-    return "\n".join(lines)
+        thoughts, n = " ".join([THOUGHT] * s.n_thoughts), s.n_unsupervised
+        lines.append(f"{stage.name:>{width}}  {said(s.question)} | {thoughts} {said(s.language[:n])} | {said(s.language[n:])}")
+        if s.teacher:  # no <bot>: only the student reads it
+            lines.append(f"{'teacher':>{width}}  {said(problem.question)} |  | {said(s.teacher)}")
+    return "\n".join(line.replace("\n", "⏎") for line in lines)
 
 
 def stages(curriculum: Seq[Stage]) -> pd.DataFrame:
@@ -97,8 +92,8 @@ def outcomes_figure(rows: pd.DataFrame) -> Figure:
     use_style()
     parts = dict(list(rows.groupby("method", sort=False)))
     widths = [len(part) + 0.6 for part in parts.values()]
-    look = {"sharey": True, "squeeze": False, "width_ratios": widths, "layout": "constrained"}
-    figure, axes = plt.subplots(1, len(parts), figsize=(2.6 + 0.62 * sum(widths), 3.6), **look)
+    figure = plt.figure(figsize=(2.6 + 0.62 * sum(widths), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(parts), sharey=True, squeeze=False, width_ratios=widths)
     for axis, (method, part) in zip(axes[0], parts.items()):
         shares = 100 * part.set_index("thoughts")[[*OUTCOMES]]
         shares.plot.bar(stacked=True, color=OUTCOMES, width=0.85, rot=0, legend=False, lw=0, ax=axis)
@@ -107,38 +102,5 @@ def outcomes_figure(rows: pd.DataFrame) -> Figure:
         axis.grid(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right center", frameon=False)
-    plt.close(figure)
-    return figure
-
-
-def search_tree_figure(
-    graph: Graph, probabilities: dict[str, float], *later: dict[str, float], titles: Seq[str] = ()
-) -> Figure:
-    """The graph with each node's probability as the next concept, a panel for each number of thoughts.
-
-    Rows are distances from the root. Of the candidates, the right one has a solid thick ring, the other one a dotted.
-    """
-    use_style()
-    sources = {node for node, degree in graph.net.in_degree if not degree} | {graph.root}
-    depth = nx.multi_source_dijkstra_path_length(graph.net, sources) | graph.distances
-    places: dict[str, tuple[float, int]] = {}
-    for level in range(1 + max(depth.values())):
-        above = {n: fmean([places[p][0] for p in graph.net.pred[n] if p in places] or [0]) for n in depth if depth[n] == level}
-        row = sorted(above, key=lambda node: (node not in graph.distances, above[node], node))
-        places |= {node: ((i + 0.5) / len(row), -level) for i, node in enumerate(row)}
-    panels, width = (probabilities, *later), max(4.0, 0.8 * max(Counter(depth.values()).values()))
-    figure, axes = plt.subplots(1, len(panels), figsize=(width * len(panels), 4.4), squeeze=False, layout="constrained")
-    for axis, seen, title in zip_longest(axes[0], panels, titles[: len(panels)], fillvalue=""):
-        nx.draw_networkx_edges(graph.net.subgraph(places), places, ax=axis, edge_color="0.65", node_size=1300, arrowsize=9)
-        for node, place in places.items():
-            known, p = node in graph.distances, seen.get(node, 0.0)
-            ring = {"edgecolor": "0.1" if known else "0.6", "ls": "-" if known else ":"}
-            ring["lw"] = 3.5 if node in graph.candidates else 1.0
-            axis.scatter(*place, s=1300, zorder=2, facecolor=plt.cm.Blues(0.8 * p), **ring)
-            text = f"{node}\n{p:.2f}" if p >= 0.005 else node
-            ink = {"size": 11 if len(node) < 4 else 8, "color": "w" if p > 0.7 else "0.1" if known else "0.5"}
-            axis.text(*place, text, ha="center", va="center", zorder=3, **ink)
-        axis.set(title=title, xlim=(0, 1), ylim=(-max(depth.values()) - 0.5, 0.5))
-        axis.axis("off")
     plt.close(figure)
     return figure

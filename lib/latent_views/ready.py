@@ -67,7 +67,7 @@ def released() -> Thinker:
     try:
         socket.create_connection(("huggingface.co", 443), timeout=3).close()  # the hub's own client tries for half a minute
         weights = hf_hub_download(RELEASED, "pytorch_model.bin")
-        spec = ReasonerSpec("openai-community/gpt2", "projection", projection_width=768, lora_rank=128)
+        spec = ReasonerSpec("openai-community/gpt2", "projection", {"width": 768}, lora_rank=128)
         reasoner = build_reasoner(spec)
         load_official(reasoner, Path(weights))
         task = load_task("gsm8k", sizes={"test": N_OFFERED})

@@ -55,7 +55,9 @@ class Instrument:
     """The controls. `thinkers` gives, by the name to show, how to load each model; an error while loading is shown."""
 
     def __init__(self, thinkers: Mapping[str, Callable[[], Thinker]]):
-        self.thinkers, self.thinker, self.problem, self.busy = thinkers, None, Problem("", (), ""), False
+        self.thinkers, self.problem, self.busy = thinkers, Problem("", (), ""), False
+        self.loaded: Thinker | None = None
+        self.before: dict[str, float] = {}  # the next words with the thoughts as they were
         self.edits: dict[int, tuple[str, Tensor | None]] = {}  # thought -> what was done, what it is now (None: removed)
         wide, wrap = ui.Layout(width="auto", flex="1 1 auto"), ui.Layout(flex_flow="row wrap")
         self.model = ui.Dropdown(options=list(thinkers), description="Model", layout=wide)
@@ -81,6 +83,12 @@ class Instrument:
         self.box = ui.VBox(rows)
         self.box.add_class("instrument")
         self._guarded(self._load)
+
+    @property
+    def thinker(self) -> Thinker:
+        if self.loaded is None:
+            raise ValueError("This model is not there. Choose another one.")
+        return self.loaded
 
     def _repr_mimebundle_(self, **options) -> dict[str, object]:
         """The controls where they are alive; elsewhere (a stored notebook, no kernel) what they show now."""
@@ -108,8 +116,8 @@ class Instrument:
 
     def _load(self) -> None:
         self._clear()
-        self.thinker, self.pick.options = None, ()
-        self.thinker = self.thinkers[self.model.value]()
+        self.loaded, self.pick.options = None, ()
+        self.loaded = self.thinkers[self.model.value]()
         self.n_thoughts.max = self.n_thoughts.value = self.thinker.n_thoughts
         self.pick.options = [(problem.question, problem) for problem in self.thinker.task.splits["test"]]
         self.pick.index = 0
@@ -122,12 +130,11 @@ class Instrument:
     def _ask(self) -> None:
         """A question, its thoughts unchanged: everything is computed anew."""
         self._clear()
-        if (thinker := self.thinker) is None:
-            raise ValueError("This model is not there. Choose another one.")
+        thinker = self.thinker
         text, k, reasoner = self.question.value, self.n_thoughts.value, thinker.reasoner
         known = {problem.question: problem for problem in thinker.task.splits["test"]}
         problem = known.get(text, Problem(text, (), ""))
-        words = [reasoner.tokenizer.decode([token]) for token in thinker.prompt(problem, k).question]
+        words = reasoner.tokenizer.batch_decode([[token] for token in thinker.prompt(problem, k).question])
         self.problem, self.which.options, self.which.index = problem, [(str(i + 1), i) for i in range(k)], 0 if k else None
         said, seconds = None, 0.0
         if thinker.aloud is not None:
@@ -186,7 +193,7 @@ class Instrument:
     def _words(self, reading: Reading) -> dict[str, float]:
         """The most probable next words after all that was read."""
         reasoner = self.thinker.reasoner
-        best = decode_thoughts(reasoner, reading.levels[-1, -1:], min(40, reasoner.head.out_features))[0]
+        best = decode_thoughts(reasoner, reading.levels[-1, -1:], min(40, len(reasoner.tokenizer)))[0]
         return dict(reversed(best))  # of two tokens that look alike, the more probable one
 
     def _intervene(self, thoughts: Float[Tensor, "batch thoughts d"]) -> Float[Tensor, "batch left d"]:
