@@ -24,11 +24,10 @@ from tokenizers import Tokenizer, models
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from latent_cot.coconut import CoconutOptions, coconut
-from latent_cot.codi import CodiOptions, codi
+from latent_cot.curriculum import Budget
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer
-from latent_cot.methods import Method
+from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Batch, Encoded, Sequence, collate, encode, length_grouped
 from latent_cot.tasks import load_task
@@ -141,7 +140,8 @@ def bench(size: Size, show: Callable[[dict], None] = lambda row: None) -> dict:
             result["rows"].append(row | {"gflop_per_second": speed / 1e9, "share_of_peak": speed / peak})
             show(result["rows"][-1])
 
-    coconut_method, codi_method = coconut(CoconutOptions(), 1, 1, lr=1e-4), codi(CodiOptions(), 1, lr=1e-4)
+    coconut_method = make("coconut", {"latents_per_step": 2, "final_stage": True}, Budget(1, 1))
+    codi_method = make("codi", {"keep_last_step": False}, Budget(1))
     answerer = build(tokenizer, size, "hidden")
     at_once = grouped([len(p.question) for p in problems], size.asked)
     asked = [problems[i] for batch in middles(at_once, 2) for i in batch]

@@ -122,7 +122,7 @@ def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **opti
 def models_of(run: Run) -> list[str]:
     """The published models that a run's parameters name, the one that answers first."""
     parameters = run.parameters
-    return [parameters["lm"]] if "lm" in parameters else [parameters["base"], *parameters["assistants"]]
+    return [parameters["model.lm"], *parameters.get("assistants", ())]
 
 
 def stood_in(name: str, lm: str) -> str:
@@ -147,19 +147,21 @@ def two_steps(plan: Plan) -> str:
     return " ".join(f"{loss:.2f}" for loss in history.loss)
 
 
-def check(run: Run, models: dict[str, str], built: dict[ReasonerSpec, Reasoner]) -> tuple[Estimate, str, list]:
+def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple[Estimate, str, list]:
     """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoners."""
 
     def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
-        if spec not in built:
-            for other in [other for other in built if other.lm == spec.lm or other.lm not in names]:
-                del built[other]
+        key = repr(spec)
+        if key not in built:
+            for other, reasoner in [*built.items()]:
+                if reasoner.spec.lm == models[spec.lm] or reasoner.spec.lm not in map(models.get, names):
+                    del built[other]
             gc.collect()
-            built[spec] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
-            for parameter in built[spec].parameters():
+            built[key] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
+            for parameter in built[key].parameters():
                 if len(names) > 1 or not parameter.requires_grad:  # frozen: half the memory
                     parameter.data = parameter.data.bfloat16()
-        return built[spec]
+        return built[key]
 
     names = models_of(run)
     sampled = functools.partial(sampled_task, lines=LINES if len(names) == 1 else FEW)

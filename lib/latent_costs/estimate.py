@@ -29,10 +29,10 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 from transformers.pytorch_utils import Conv1D
 
 from latent_costs.rehearsal import Plan, rehearse
+from latent_cot.methods.softcot import Assistant
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
-from latent_cot.softcot import Assistant
 from latent_cot.tasks import Problem, Task
 from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import body, read
@@ -248,7 +248,7 @@ def estimate(plan: Plan) -> Estimate:
 
 def lengths_key(run: Run) -> str:
     """Runs of the same key read the same lines in the same tokens."""
-    named = (run.parameters.get(name) for name in ("task", "lm", "base", "answer_prompt", "max_tokens"))
+    named = (run.parameters.get(name) for name in ("task", "model.lm", "data.answer_prompt", "data.max_tokens"))
     return " ".join(str(value) for value in named if value)
 
 
@@ -261,7 +261,8 @@ def sample(problems: Sequence[Encoded], n: int = 40) -> list:
 
 def blank_plan(run: Run, lengths: Lengths) -> Plan:
     """The run rehearsed with a model that has only shapes and problems that have only lengths."""
-    states = torch.zeros(1, run.parameters["n_thoughts"], 1) if "assistants" in run.parameters else None
+    n_thoughts = run.parameters.get("options.n_thoughts", 4)
+    states = torch.zeros(1, n_thoughts, 1) if "assistants" in run.parameters else None
     problems = [
         Encoded(str(i), (0,) * question, tuple((0,) * step for step in steps), (0,) * answer, answer - 3, (0,) * tail, states)
         for i, (question, steps, answer, tail) in enumerate(lengths)

@@ -6,9 +6,11 @@ So a grid's row can be checked and its cost estimated from what the notebook rea
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded
 from latent_cot.training import TrainOptions
 from latent_runs.grid import Run
-from latent_runs.notebooks import notebook_path
+from latent_runs.settings import nested, notebook_path
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,24 @@ class _Reached(Exception):
 def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
     """Execute the notebook of `run` up to its training cell, without the cells tagged `needs-weights`.
 
-    `stand_ins` take the place of the functions that the notebook imports under these names. Raises what the cells raise,
-    `LookupError` if there is no training cell.
+    `stand_ins` take the place of the functions of these names wherever methods and lessons use them. Raises what the cells
+    raise, `LookupError` if there is no training cell.
     """
 
-    def train(*arguments: Any, **options: Any) -> None:
+    def train_on(n_processes: int, *arguments: Any, **options: Any) -> None:
         raise _Reached(*arguments[:4])
 
     namespace: dict[str, Any] = {}
     path = notebook_path(run.notebook)
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    with patch.dict(os.environ, LATENT_COT_BUDGET="1"), contextlib.redirect_stdout(io.StringIO()):
+    importlib.import_module("latent_runs.lesson")  # loaded, so that its names can be stood in for
+    modules = [module for name, module in sys.modules.items() if name.startswith(("latent_cot.", "latent_runs."))]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, LATENT_COT_BUDGET="1"))
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        for name, stand_in in {**stand_ins, "train_on": train_on}.items():
+            for module in (module for module in modules if hasattr(module, name)):
+                stack.enter_context(patch.object(module, name, stand_in))
         for cell in cells:
             tags = cell["metadata"].get("tags", ())
             if "needs-weights" not in tags:
@@ -59,6 +68,7 @@ def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
                 except _Reached as reached:
                     return Plan(*reached.args)
             if "parameters" in tags:
-                namespace.update(run.arguments | {"n_test": 1})  # where training problems follow them, so that some are left
-            namespace.update(stand_ins, train=train, train_on=lambda n_processes, *arguments, **_: train(*arguments))
+                given = nested(run.arguments)
+                # One test problem: where training problems follow the test problems, some are left.
+                namespace.update(given | {"data": given.get("data", {}) | {"n_test": 1}})
     raise LookupError(f"{path.name} has no training cell")

@@ -34,7 +34,7 @@ class ReasonerSpec:
 
     lm: str = "tiny"  # "tiny", "smollm2", a folder, or a name on the Hugging Face hub
     writer: str = "nobody"  # a name in `writers.WRITERS`
-    writer_options: Mapping[str, Any] = field(default_factory=dict)
+    writer_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     words: tuple[str, ...] = ()  # tiny: the closed vocabulary
     d_model: int = 64
     n_layers: int = 1
