@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from test_methods import MARKERS, PROBLEM, RNG
 from test_thoughts import TASK, close, encoded, families, gradients, prompts, sequences, tiny_reasoner, writers
 
-from latent_cot.codi import CodiOptions, codi, supervise_codi
-from latent_cot.curriculum import distill, no_steps, replace_steps_with_thoughts
+from latent_cot.curriculum import Budget, distill, no_steps, replace_steps_with_thoughts
 from latent_cot.evaluation import prompt
-from latent_cot.explicit import cot
 from latent_cot.generation import answer_batch
-from latent_cot.methods import supervise_language
+from latent_cot.methods import make
+from latent_cot.methods.codi import CodiOptions, supervise_codi, with_static_teacher
 from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, save_reasoner, warm_start
 from latent_cot.sequences import collate, encode
+from latent_cot.supervision import read_question, supervise_language
 from latent_cot.tasks import DataError, Problem, Task, load_task
 from latent_cot.tasks.chains import CHAINS, rewrite
 from latent_cot.tasks.problem import grade_number
-from latent_cot.thoughts import read, think, think_in_parallel
+from latent_cot.thoughts import think, think_in_parallel
 from latent_cot.tokens import check_words, tiny_tokenizer
-from latent_cot.training import TrainOptions, train
+from latent_cot.training import TrainOptions, run_signature, train
 
 RAGGED = (3, 0, 2, 1)
 
@@ -34,8 +34,7 @@ RAGGED = (3, 0, 2, 1)
 
 def think_both_ways(reasoner, iterations):
     batch = collate(sequences(reasoner, RAGGED), reasoner.markers)
-    question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-    having = reasoner.lm, question, batch.n_thoughts, reasoner.writer
+    having = reasoner.lm, read_question(reasoner, batch)[0], batch.n_thoughts, reasoner.writer
     return batch, think(*having), think_in_parallel(*having, iterations)
 
 
@@ -44,10 +43,10 @@ def think_both_ways(reasoner, iterations):
 @pytest.mark.parametrize("iterations", [3, 5])
 def test_as_many_iterations_as_thoughts_are_the_latent_loop(family, writer, iterations):
     reasoner = tiny_reasoner(family, writer)
-    batch, (context, thoughts, real), (context_, thoughts_, real_) = think_both_ways(reasoner, iterations)
-    assert torch.equal(real, real_) and torch.equal(context.mask, context_.mask)
-    torch.testing.assert_close(thoughts_[real], thoughts[real], **close)
-    torch.testing.assert_close(context_.hidden, context.hidden, **close)
+    batch, loop, parallel = think_both_ways(reasoner, iterations)
+    assert torch.equal(parallel.real, loop.real) and torch.equal(parallel.context.mask, loop.context.mask)
+    torch.testing.assert_close(parallel.thoughts[loop.real], loop.thoughts[loop.real], **close)
+    torch.testing.assert_close(parallel.context.hidden, loop.context.hidden, **close)
     losses = {}
     for n in (0, iterations):
         reasoner.spec = replace(reasoner.spec, iterations=n)
@@ -62,8 +61,8 @@ def test_as_many_iterations_as_thoughts_are_the_latent_loop(family, writer, iter
 @families
 def test_each_iteration_settles_one_more_thought(family):
     for iterations in (1, 2):
-        _, (_, thoughts, _), (_, parallel, _) = think_both_ways(tiny_reasoner(family), iterations)
-        off = (thoughts - parallel)[0].norm(dim=-1)
+        _, loop, parallel = think_both_ways(tiny_reasoner(family), iterations)
+        off = (loop.thoughts - parallel.thoughts)[0].norm(dim=-1)
         assert off[:iterations].max() < 1e-9 < off[iterations:].min()
 
 
@@ -132,7 +131,7 @@ def test_step_decoder_is_trained_saved_and_not_asked_at_inference(tmp_path):
     reasoner = build_reasoner(spec)
     problems = encoded(reasoner, 8)
     before = copy.deepcopy(reasoner.step_decoder.state_dict())
-    method = codi(CodiOptions(2, keep_last_step=True), 2, 1e-2)
+    method = make("codi", {"n_thoughts": 2}, Budget(steps=2, lr=1e-2))
     train(reasoner, method, problems, TrainOptions(batch_size=8), progress_bar=False)
     assert any(not torch.equal(w, before[n]) for n, w in reasoner.step_decoder.state_dict().items())
     save_reasoner(reasoner, tmp_path)
@@ -171,6 +170,19 @@ def test_a_static_teacher_stays_and_only_it_is_looked_up_to():
     assert abs(supervise_codi(reasoner, batch, alone, static)["distill"] - losses["distill"]) > 1e-3
 
 
+def test_a_method_with_a_static_teacher_is_codi_but_for_its_teacher():
+    """A run of the one does not go on from a checkpoint of the other."""
+    plain = make("codi", {"n_thoughts": 2}, Budget(steps=2))
+    reasoner, static = tiny_reasoner("gpt2", "projection"), tiny_reasoner("gpt2", "projection", seed=1)
+    taught = with_static_teacher(plain, static)
+    batch = collate(sequences(reasoner, RAGGED), reasoner.markers)
+    expected = supervise_codi(reasoner, batch, plain.options, static)
+    assert taught.supervise(reasoner, batch) == expected != plain.supervise(reasoner, batch)
+    assert replace(taught, supervise=plain.supervise, options=plain.options) == plain
+    problems = encoded(reasoner, 8)
+    assert run_signature(reasoner, taught, problems, TrainOptions()) != run_signature(reasoner, plain, problems, TrainOptions())
+
+
 @families
 def test_distilled_levels_add_up_to_all(family):
     reasoner = tiny_reasoner(family, "projection")
@@ -197,7 +209,7 @@ def test_the_distilled_token_moves_on_both_sides():
 
 def test_a_lora_model_starts_from_a_model_without(tmp_path):
     start = build_reasoner(ReasonerSpec(words=TASK.words, d_model=16), seed=1)
-    train(start, cot(2, 1e-2), encoded(start, 8), TrainOptions(batch_size=8), progress_bar=False)
+    train(start, make("cot", {}, Budget(steps=2, lr=1e-2)), encoded(start, 8), TrainOptions(batch_size=8), progress_bar=False)
     save_reasoner(start, tmp_path)
     lora = build_reasoner(ReasonerSpec(words=TASK.words, d_model=16, writer="projection", lora_rank=2), seed=2)
     warm_start(lora, tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_thoughts import TASK, close, encoded, tiny_reasoner, writers
 
-from latent_cot.decodings import by_steps, decode_all, in_order, read_decodings, states_behind_thoughts
+from latent_cot.decodings import by_steps, decode_all, in_order, read_decodings
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import answer_batch
 from latent_cot.probing import decode_thoughts
@@ -134,22 +134,21 @@ def test_broken_json_names_file_and_line(tmp_path):
 @torch.no_grad()
 def test_states_behind_thoughts_are_what_the_writer_saw(writer):
     reasoner = tiny_reasoner("gpt2", writer).eval()
-    problems = encoded(reasoner, 7)
-    states = states_behind_thoughts(reasoner, problems, n_thoughts=3, batch_size=3)
-    answers = answer_batch(reasoner, [prompt(p, reasoner.markers, 3) for p in problems], max_new_tokens=1)
-    for state, answer, problem in zip(states, answers, problems, strict=True):
-        written = torch.cat([reasoner.writer(hidden, i) for i, hidden in enumerate(state[:, None])])
-        torch.testing.assert_close(written, answer.thoughts, **close)
-        torch.testing.assert_close(states_behind_thoughts(reasoner, [problem], n_thoughts=3)[0], state, **close)
+    asked = [prompt(p, reasoner.markers, n) for p, n in zip(encoded(reasoner, 7), (3, 0, 3, 1, 2, 3, 3), strict=True)]
+    for one, said in zip(asked, answer_batch(reasoner, asked, max_new_tokens=1), strict=True):
+        assert len(said.states) == len(said.thoughts) + 1 == one.n_thoughts + 1
+        written = [reasoner.writer(hidden, i) for i, hidden in enumerate(said.states[:-1, None])]
+        torch.testing.assert_close(torch.cat([said.thoughts[:0], *written]), said.thoughts, **close)
+        (alone,) = answer_batch(reasoner, [one], max_new_tokens=1)
+        torch.testing.assert_close(alone.states, said.states, **close)
 
 
 def test_whole_evaluation_is_decoded():
     reasoner = tiny_reasoner("gpt2", "projection").eval()
     problems = TASK.splits["train"][:5]
     result = evaluate(reasoner, TASK, problems, n_thoughts=2, marked=True, max_new_tokens=4)
-    decodings = decode_all(reasoner, result, n_thoughts=2, top_k=3)
-    states = states_behind_thoughts(reasoner, encoded(reasoner, 5), n_thoughts=2)
-    for decoding, problem, answer, state in zip(decodings, problems, result.answers, states, strict=True):
+    decodings = decode_all(reasoner, result, top_k=3)
+    for decoding, problem, answer in zip(decodings, problems, result.answers, strict=True):
         assert (decoding.problem, decoding.prediction) == (problem, answer.text)
-        said = decode_thoughts(reasoner, state, top_k=3)
+        said = decode_thoughts(reasoner, answer.states[:2], top_k=3)
         assert decoding.decoded == tuple(tuple(word for word, _ in row) for row in said)

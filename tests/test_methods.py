@@ -16,9 +16,8 @@ from test_thoughts import TASK, close, encoded, families, prompts, sequences, ti
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from latent_cot.coconut import CoconutOptions, coconut
-from latent_cot.codi import CodiOptions, supervise_codi
 from latent_cot.curriculum import (
+    Budget,
     Stage,
     all_steps,
     distill,
@@ -26,9 +25,9 @@ from latent_cot.curriculum import (
     remove_tokens_from_left,
     replace_steps_with_thoughts,
 )
-from latent_cot.explicit import cot
 from latent_cot.generation import answer_batch
-from latent_cot.methods import Method, supervise_language
+from latent_cot.methods import Method, make
+from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import (
     Reasoner,
     ReasonerSpec,
@@ -47,6 +46,7 @@ from latent_cot.sequences import (
     encode,
     length_grouped,
 )
+from latent_cot.supervision import supervise_language
 from latent_cot.tasks import Problem
 from latent_cot.thoughts import read, think
 from latent_cot.tiny import EdgeEmbedding
@@ -198,7 +198,8 @@ def test_codis_teacher_may_lack_the_last_step(keep_last_step, chain):
 
 
 def test_coconuts_stages():
-    usual = coconut(CoconutOptions(), steps_per_stage=5, last_steps=9, lr=1e-4, stage_0_steps=7)
+    options, budget = {"latents_per_step": 2, "final_stage": True}, Budget(steps=9, steps_per_stage=5, start_steps=7, lr=1e-4)
+    usual = make("coconut", options, budget)
     assert [(s.name, s.steps) for s in usual.curriculum] == [
         ("stage-0", 7),
         ("stage-1", 5),
@@ -208,11 +209,11 @@ def test_coconuts_stages():
     ]
     assert [parts(s.arrange(PROBLEM, MARKERS, RNG))[0] for s in usual.curriculum] == [0, 2, 4, 6, 6]
     assert (usual.n_thoughts, usual.writer) == (6, "hidden")
-    direct = coconut(CoconutOptions(variant="no_curriculum"), 5, 9, 1e-4, 7)
+    direct = make("no_curriculum", options, budget)
     assert [(s.name, s.steps) for s in direct.curriculum] == [("stage-4", 31)]
-    silent = coconut(CoconutOptions(variant="no_thought"), 5, 9, 1e-4)
+    silent = make("no_thought", options, budget)
     assert (silent.n_thoughts, silent.writer, silent.thinks_between_markers) == (0, "nobody", False)
-    assert coconut(CoconutOptions(variant="pause_as_thought"), 5, 9, 1e-4).writer == "pause"
+    assert make("pause_as_thought", options, budget).writer == "pause"
 
 
 # --- tokens and batches --------------------------------------------------------------------------------------------
@@ -317,7 +318,7 @@ def test_training_teaches_when_to_stop():
     """Problems of 1 to 4 steps, one thought a step: the classifier learns where each one ends."""
     reasoner = tiny_reasoner("gpt2", learned_stop=True)
     arrange = replace_steps_with_thoughts(5, 4, pad_to_last=False)
-    method = Method("stop", "hidden", (Stage("final", 60, arrange, 5e-3, warmup=5),), 4)
+    method = Method("stop", "hidden", (Stage("final", 60, arrange, 5e-3, warmup=5),), n_thoughts=4)
     history = train(reasoner, method, encoded(reasoner, 16), TrainOptions(batch_size=16), progress_bar=False)
     assert history["stop"].iloc[-1] < 0.5 * history["stop"].iloc[0]
     assert history["ce"].iloc[-1] < history["ce"].iloc[0]
@@ -341,7 +342,7 @@ def test_thoughts_end_when_the_classifier_says_so(family):
         context, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
         stops = []
         for _ in range(p.n_thoughts):
-            context, _, _ = think(reasoner.lm, context, torch.tensor([1]), reasoner.writer)
+            context = think(reasoner.lm, context, torch.tensor([1]), reasoner.writer).context
             stops.append(head(context.hidden).item() > 0)
         assert n == (stops.index(True) + 1 if True in stops else p.n_thoughts)
         (given,) = answer_batch(reasoner, [replace(p, n_thoughts=n)], 6)
@@ -385,7 +386,8 @@ def pretrained(tmp_path) -> Path:
 def test_lora_leaves_the_backbone_and_its_embeddings_frozen(pretrained):
     reasoner = build_reasoner(ReasonerSpec(lm=str(pretrained), writer="projection", lora_rank=4))
     before = {n: p.detach().clone() for n, p in reasoner.named_parameters()}
-    train(reasoner, cot(2, 1e-2), encoded(reasoner, 4), TrainOptions(batch_size=4), progress_bar=False)
+    method = make("cot", {}, Budget(steps=2, lr=1e-2))
+    train(reasoner, method, encoded(reasoner, 4), TrainOptions(batch_size=4), progress_bar=False)
     moved = {n for n, p in reasoner.named_parameters() if not torch.equal(p, before[n])}
     assert moved and all("lora_" in n for n in moved)
     trainable = {n for n, p in reasoner.named_parameters() if p.requires_grad}

@@ -16,12 +16,11 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from latent_cot.codi import CodiOptions, supervise_codi
 from latent_cot.generation import answer_batch
-from latent_cot.methods import supervise_language
+from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, load_lm, load_official
 from latent_cot.sequences import Sequence, collate
-from latent_cot.softcot import load_projection
+from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import read
 from latent_cot.tokens import Markers
 
@@ -115,8 +114,7 @@ def codi(path: Path) -> tuple[Case, CodiOptions]:
     lora = facts["lora"] if facts["lora"]["use"] else None
     spec = ReasonerSpec(
         writer="projection",
-        projection_width=options["prj_dim"],
-        projection_norm=not options["prj_no_ln"],
+        writer_options={"width": options["prj_dim"], "norm": not options["prj_no_ln"]},
         lora_rank=lora["r"] if lora else 0,
         lora_alpha=lora["alpha"] if lora else 0,
         lora_dropout=0.0,
@@ -178,10 +176,10 @@ def test_softcot_loss_gradients_and_logits(softcot_case, more, tmp_path):
     facts, weights = json.loads(softcot_case.read_text()), load_file(softcot_case.with_suffix(".safetensors"))
     assistant = golden_lm(facts["assistant_config"], weights, "assistant_model.")
     lm = golden_lm(facts["base_config"], weights, "base_model.")
-    spec = ReasonerSpec(writer="assistant", d_assistant=assistant.config.hidden_size)
+    spec = ReasonerSpec(writer="assistant", writer_options={"d_assistant": assistant.config.hidden_size})
     reasoner = Reasoner(lm, PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({}))), spec).double()
     torch.save({n: w for n, w in weights.items() if n.startswith("projection.")}, tmp_path / "projection.bin")
-    load_projection(reasoner, tmp_path / "projection.bin")
+    load_official(reasoner, tmp_path / "projection.bin")
     sequences = []
     for n, (start, end, first, last) in enumerate(facts["thought_index"]):
         ids = torch.tensor(facts["assistant_input_ids"][n])[None, : last + more]
@@ -195,8 +193,7 @@ def test_softcot_loss_gradients_and_logits(softcot_case, more, tmp_path):
     assert loss.item() == pytest.approx(facts["loss"], rel=FLOAT32)
     loss.backward()
     check_gradients(reasoner, facts["gradient_norms"], lambda name: name.replace("writer.", "projection."))
-    question, _ = read(lm, reasoner.embed(batch.question), batch.question_mask)
-    context, *_ = reasoner.think(question, batch)
+    context = reasoner.think(read_question(reasoner, batch)[0], batch).context
     context, _ = read(lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
     torch.testing.assert_close(reasoner.head(context.hidden), torch.tensor(facts["last_logits"]).double(), rtol=1e-6, atol=1e-9)
 

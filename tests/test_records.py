@@ -14,7 +14,7 @@ from latent_runs import records
 from latent_runs.results import load_results
 
 FIELDS = {
-    "parameters": {"method": "cot", "seed": 3, "tier": "tiny", "budget": 1.0},
+    "parameters": {"method": "cot", "seed": 3, "run": {"tier": "small"}},
     "metrics": {"accuracy": 0.5},
     "n_evaluated": 100,
     "wall_seconds": 1.5,
@@ -34,17 +34,17 @@ def test_record_says_where_its_numbers_come_from(path):
     record = records.write_result(path, **FIELDS)
     assert record == json.loads(path.read_text())
     assert (record["notebook"], record["variant"], record["seed"]) == ("02_explicit_baselines", "arithmetic-cot", 3)
-    assert (record["tier"], record["status"], record["schema_version"]) == ("tiny", "complete", records.SCHEMA_VERSION)
+    assert (record["tier"], record["status"], record["schema_version"]) == ("small", "complete", records.SCHEMA_VERSION)
     assert {"python", "torch", "transformers"} <= set(record["versions"])
     assert set(record["device"]) == {"name", "gpus", "cores", "threads"}
 
 
 def test_numpy_and_torch_scalars_and_inner_paths_are_written(path):
     inside = str(records.ROOT / "papermill_runs" / "x")
-    parameters = FIELDS["parameters"] | {"init_from": inside}
+    parameters = FIELDS["parameters"] | {"run": {"init_from": inside}}
     record = records.write_result(path, **FIELDS | {"metrics": {"loss": torch.tensor(2.0)}, "parameters": parameters})
     assert json.loads(path.read_text())["metrics"]["loss"] == 2.0
-    assert record["parameters"]["init_from"] == "papermill_runs/x"
+    assert record["parameters"]["run"]["init_from"] == "papermill_runs/x"
 
 
 @pytest.mark.parametrize("change", [{"metrics": {"loss": float("nan")}}, {"status": "fine"}])
@@ -86,8 +86,7 @@ def test_kill_in_mid_write_leaves_the_old_record(path):
 
 def test_results_are_flat_and_trust_is_told_apart(path, tmp_path, monkeypatch):
     records.write_result(path, **FIELDS)
-    smoke = FIELDS["parameters"] | {"budget": 0.01}
-    records.write_result(path.parents[1] / "b--s0" / "result.json", **FIELDS | {"parameters": smoke})
+    records.write_result(path.parents[1] / "b--s0" / "result.json", **FIELDS, status="smoke")
     monkeypatch.setattr(records, "git_state", lambda: {"commit": "c0ffee", "dirty": True})
     records.write_result(path.parents[1] / "c--s0" / "result.json", **FIELDS)
     monkeypatch.setattr(records, "git_state", lambda: None)
@@ -105,6 +104,14 @@ def test_corrupt_record_is_an_error_that_names_it(path, tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=str(path)):
         load_results(tmp_path)
+
+
+def test_the_run_that_one_starts_from_is_known_by_its_old_name_too(path, tmp_path):
+    """Records of before the group `run` have `init_from` among the parameters."""
+    for name, parameters in {"new": {"run": {"init_from": "x/a"}}, "old": {"init_from": "x/b"}, "none": {"run": {}}}.items():
+        records.write_result(path.parents[1] / f"{name}--s0" / "result.json", **FIELDS | {"parameters": parameters})
+    table = load_results(tmp_path).set_index("variant")
+    assert table["starts_from"].to_dict() == {"new": "x/a", "old": "x/b", "none": ""}
 
 
 def test_no_records_is_an_empty_table(tmp_path):

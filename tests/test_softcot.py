@@ -8,23 +8,15 @@ import torch
 from safetensors.torch import load_file
 from test_thoughts import FAMILIES, TASK, close, families, tiny_reasoner
 
-from latent_cot import softcot as softcot_module
-from latent_cot.curriculum import all_steps
+from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import Evaluation, evaluate, majority, prompt
 from latent_cot.generation import Answer, answer, answer_batch
-from latent_cot.methods import supervise_language
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_tensors
+from latent_cot.methods import make
+from latent_cot.methods import softcot as softcot_module
+from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss, first_layers, instruction
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_official, save_tensors
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
-from latent_cot.softcot import (
-    Assistant,
-    chat_layout,
-    contrastive_loss,
-    first_layers,
-    instruction,
-    load_projection,
-    save_projection,
-    softcot,
-)
+from latent_cot.supervision import supervise_language
 from latent_cot.tasks import Problem, load_task
 from latent_cot.thoughts import read, read_given, think
 from latent_cot.tokens import markers_of, tiny_tokenizer
@@ -38,12 +30,12 @@ OPTIONS = TrainOptions(batch_size=4, validations=1)
 
 def an_assistant(n_thoughts: int = 5, **options) -> Assistant:
     """One layer, width 16, float64, with a tokenizer of its own."""
-    spec = ReasonerSpec(words=OTHER_WORDS, d_model=16, n_heads=2, embedding_std=1.0)
+    spec = ReasonerSpec(words=OTHER_WORDS, d_model=16, n_heads=2, context=128, embedding_std=1.0)
     return Assistant(build_reasoner(spec, seed=1).double(), Layout(), n_thoughts, **options)
 
 
 def a_pair(family: str = "gpt2", **options) -> tuple[Reasoner, Assistant]:
-    return tiny_reasoner(family, "assistant", markers=False, d_assistant=16), an_assistant(**options)
+    return tiny_reasoner(family, "assistant", markers=False, writer_options={"d_assistant": 16}), an_assistant(**options)
 
 
 def arranged(assistant: Assistant, base: Reasoner, n_thoughts: int, n: int = 5) -> list:
@@ -66,7 +58,7 @@ def unchanged(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bool:
 def test_only_the_projection_learns(family, tmp_path):
     base, assistant = a_pair(family)
     frozen, helper, projection = state(base.lm), state(assistant.reasoner), state(base.writer)
-    method = softcot(3, 6, lr=1e-2, assistant="a")
+    method = make("softcot", {"n_thoughts": 3, "assistant": "a"}, Budget(steps=6, lr=1e-2))
     history = train(
         base, method, assistant.encode(PROBLEMS[:12], base.tokenizer), OPTIONS, folder=tmp_path, progress_bar=False
     )
@@ -76,7 +68,7 @@ def test_only_the_projection_learns(family, tmp_path):
     assert unchanged(frozen, base.lm) and unchanged(helper, assistant.reasoner)
     assert not any(torch.equal(tensor, projection[name]) for name, tensor in base.writer.state_dict().items())
     assert all(p.grad is None for lm in (base.lm, assistant.reasoner) for p in lm.parameters())
-    save_projection(base, tmp_path)
+    save_tensors(tmp_path / "projection.safetensors", base.writer.state_dict())
     assert {path.name: sorted(load_file(path)) for path in tmp_path.iterdir()}["projection.safetensors"] == ["bias", "weight"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 * 32 * 17 * 8 + 8192, "no language model is written"
 
@@ -143,10 +135,10 @@ def test_given_thoughts_read_as_a_block_are_those_read_one_by_one(family):
     batch = collate([prompt(p, base.markers, 0) for p in encode(PROBLEMS[:3], base.tokenizer)], base.markers)
     question, _ = read(base.lm, base.embed(batch.question), batch.question_mask)
     given, n_thoughts = torch.randn(3, 4, 32, dtype=torch.float64), torch.tensor([3, 0, 2])
-    block, thoughts, real = read_given(base.lm, question, n_thoughts, given)
-    loop, loop_thoughts, loop_real = think(base.lm, question, n_thoughts, lambda hidden, i: given[:, i])
-    torch.testing.assert_close((block.hidden, thoughts), (loop.hidden, loop_thoughts), **close)
-    assert torch.equal(real, loop_real) and torch.equal(block.mask, loop.mask)
+    block = read_given(base.lm, question, n_thoughts, given)
+    loop = think(base.lm, question, n_thoughts, lambda hidden, i: given[:, i])
+    torch.testing.assert_close((block.context.hidden, block.thoughts), (loop.context.hidden, loop.thoughts), **close)
+    assert torch.equal(block.real, loop.real) and torch.equal(block.context.mask, loop.context.mask)
 
 
 # --- controls ------------------------------------------------------------------------------------------------------
@@ -181,7 +173,8 @@ def test_majority_votes_over_what_answers_say():
     problem = Problem("?", (), "8")
 
     def said(text: str) -> Evaluation:
-        return Evaluation((problem,), (Answer("p", text, (), torch.zeros(0, 1)),), (TASK.grade(text, problem),), 0.0)
+        answer = Answer("p", text, (), torch.zeros(0, 1), torch.zeros(1, 1))
+        return Evaluation((problem,), (answer,), (TASK.grade(text, problem),), 0.0)
 
     seven, eight, also_eight, nothing = (said(text) for text in ("7", "The answer is: 8", "so 8.0", "no idea"))
     assert majority(TASK, [seven, eight, also_eight]) == majority(TASK, [nothing, nothing, eight]) == (True,)
@@ -204,7 +197,8 @@ def test_other_starts_give_other_thoughts_and_the_contrast_pushes_them_apart():
     for weight in (0.0, 10.0):
         torch.manual_seed(0)
         base.writer.reset_parameters()
-        history = train(base, softcot(3, 8, 1e-2, "a", weight), encoded[0], OPTIONS, progress_bar=False)
+        method = make("softcot", {"n_thoughts": 3, "contrast_weight": weight}, Budget(steps=8, lr=1e-2))
+        history = train(base, method, encoded[0], OPTIONS, progress_bar=False)
         likenesses.append(likeness())
         assert ("contrast" in history) == bool(weight)
     assert likenesses[1] < likenesses[0]
@@ -230,14 +224,15 @@ def test_a_chat_template_is_cut_where_question_and_thoughts_go():
 
 def test_a_pair_of_models_of_which_one_has_no_chat_template():
     """The fallback is instruction, question, new line; the thoughts come last, and training works."""
-    base = tiny_reasoner("llama", "assistant", markers=False, d_assistant=16)
+    base = tiny_reasoner("llama", "assistant", markers=False, writer_options={"d_assistant": 16})
     assistant = an_assistant()
     assistant.reasoner.tokenizer.chat_template = CHAT
     assistant = replace(assistant, layout=chat_layout(assistant.reasoner.tokenizer, ""), states={})
     layout = chat_layout(base.tokenizer, "Ann")
     assert layout == Layout(question_start="Ann\n\n", question_end="\n")
     encoded = assistant.encode(PROBLEMS[:8], base.tokenizer, layout)
-    assert len(train(base, softcot(2, 2, 1e-3, "a"), encoded, OPTIONS, progress_bar=False)) == 2
+    method = make("softcot", {"n_thoughts": 2}, Budget(steps=2, lr=1e-3))
+    assert len(train(base, method, encoded, OPTIONS, progress_bar=False)) == 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -266,15 +261,15 @@ def test_a_question_too_long_for_either_model_is_named_with_its_length(who):
 @pytest.mark.parametrize("name", ["projection.safetensors", "projection.bin"])
 def test_projections_load_and_those_of_other_models_do_not(name, tmp_path):
     """The official file is a pickle of two tensors."""
-    base = tiny_reasoner("gpt2", "assistant", d_assistant=16)
+    base = tiny_reasoner("gpt2", "assistant", writer_options={"d_assistant": 16})
     for width in (16, 8):
         tensors = torch.nn.Linear(width, 32).double().state_dict()
         torch.save(tensors, tmp_path / name) if name.endswith("bin") else save_tensors(tmp_path / name, tensors)
         if width == 16:
-            load_projection(base, tmp_path / name)
+            load_official(base, tmp_path / name)
             assert torch.equal(base.writer.weight, tensors["weight"])
-    with pytest.raises(ValueError, match=r"projects .*\(32, 8\).* this pair of models needs .*\(32, 16\)"):
-        load_projection(base, tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name} does not fit: (.|\n)*\[32, 8\](.|\n)*\[32, 16\]"):
+        load_official(base, tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -292,4 +287,3 @@ def test_prompts_and_graders_of_the_papers_benchmarks(name, split, kind, data_di
     assert instruction(task).endswith(f'"The answer is: " and {kind}.')
     for problem in task.splits[split][:50]:
         assert task.grade(f"First this, then that.\nThe answer is: {problem.answer}", problem)
-

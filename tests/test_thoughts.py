@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from latent_cot.codi import CodiOptions, supervise_codi
 from latent_cot.curriculum import distill
 from latent_cot.generation import Sampling, answer, answer_batch
-from latent_cot.methods import supervise_language
+from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.sequences import IGNORED, Batch, Encoded, Sequence, collate, encode
+from latent_cot.supervision import read_question, supervise_language
 from latent_cot.tasks import load_task
 from latent_cot.thoughts import body, read, think
 from latent_cot.tokens import tiny_tokenizer
@@ -62,9 +62,8 @@ def prompts(reasoner: Reasoner, n_thoughts: tuple[int, ...]) -> list[Sequence]:
 
 def think_through(reasoner: Reasoner, batch: Batch) -> list[torch.Tensor]:
     """Each problem's real thoughts, and the state they end in."""
-    question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-    context, thoughts, real = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer)
-    return [torch.cat([z[kept], h[None]]) for z, kept, h in zip(thoughts, real, context.hidden, strict=True)]
+    had = reasoner.think(read_question(reasoner, batch)[0], batch)
+    return [torch.cat([z[kept], h[None]]) for z, kept, h in zip(had.thoughts, had.real, had.context.hidden, strict=True)]
 
 
 def only(batch: Batch, i: int) -> Batch:

@@ -13,21 +13,19 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 from test_thoughts import TASK, encoded, families, tiny_reasoner
 
-from latent_cot.coconut import CoconutOptions, coconut
-from latent_cot.codi import CodiOptions, codi
-from latent_cot.curriculum import Stage, all_steps, no_steps
+from latent_cot.curriculum import Budget, Stage, all_steps, no_steps
 from latent_cot.evaluation import evaluate, prompt
-from latent_cot.explicit import cot
 from latent_cot.generation import answer, answer_batch
-from latent_cot.methods import Method, supervise_language
+from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner
 from latent_cot.sequences import ContextTooLong, collate, encode
 from latent_cot.thoughts import read, think
 from latent_cot.training import TrainingDiverged, TrainOptions, train
 
 OPTIONS = TrainOptions(batch_size=4, validations=2, checkpoint_every=2)
-COCONUT = coconut(CoconutOptions(n_stages=1, mixing="uniform"), steps_per_stage=3, last_steps=4, lr=1e-3)
-CODI = codi(CodiOptions(n_thoughts=2, divide_by_std=False), steps=4, lr=1e-3, warmup=2)
+BUDGET = Budget(steps=4, steps_per_stage=3, lr=1e-3, warmup=2)
+COCONUT = make("coconut", {"n_stages": 1, "latents_per_step": 2, "final_stage": True, "mixing": "uniform"}, BUDGET)
+CODI = make("codi", {"n_thoughts": 2, "divide_by_std": False}, BUDGET)
 METHODS = {"hidden": COCONUT, "projection": CODI}
 N_STEPS = 7  # of COCONUT: stage 1, then the final stage
 
@@ -124,16 +122,16 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 
 OTHERS = {
-    "lr": codi(CodiOptions(n_thoughts=2), steps=4, lr=2e-3),
-    "n_thoughts": codi(CodiOptions(n_thoughts=3), steps=4, lr=1e-3),
-    "distill_weight": codi(CodiOptions(n_thoughts=2, distill_weight=5.0), steps=4, lr=1e-3),
-    "keep_last_step": codi(CodiOptions(n_thoughts=2, keep_last_step=True), steps=4, lr=1e-3),
+    "lr": make("codi", {"n_thoughts": 2}, replace(BUDGET, lr=2e-3)),
+    "n_thoughts": make("codi", {"n_thoughts": 3}, BUDGET),
+    "distill_weight": make("codi", {"n_thoughts": 2, "distill_weight": 5.0}, BUDGET),
+    "keep_last_step": make("codi", {"n_thoughts": 2, "keep_last_step": False}, BUDGET),
 }
 
 
 @pytest.mark.parametrize("what", [*OTHERS, "seed", "batch_size", "problems", "writer"])
 def test_other_settings_do_not_resume(what, tmp_path):
-    usual = codi(CodiOptions(n_thoughts=2), steps=4, lr=1e-3)
+    usual = make("codi", {"n_thoughts": 2}, BUDGET)
     run(tiny_reasoner("gpt2", "projection"), usual, folder=tmp_path / "used")
     options = replace(OPTIONS, **{what: 3}) if what in ("seed", "batch_size") else OPTIONS
     n = 10 if what == "problems" else 12
@@ -151,7 +149,7 @@ def test_steps_of_other_problems_do_not_resume(tmp_path):
     for drop in (0, 1):
         reasoner = tiny_reasoner("gpt2")
         problems = [replace(p, steps=p.steps[drop:]) for p in encoded(reasoner, 8)]
-        train(reasoner, cot(2, 1e-3), problems, OPTIONS, folder=tmp_path, progress_bar=False)
+        train(reasoner, make("cot", {}, replace(BUDGET, steps=2)), problems, OPTIONS, folder=tmp_path, progress_bar=False)
         finals.append(weights(reasoner))
     assert not torch.equal(*(f["lm.transformer.h.0.mlp.c_fc.weight"] for f in finals))
 
@@ -270,9 +268,9 @@ def test_the_optimiser_starts_anew_with_each_stage():
     stages = (Stage("a", 3, all_steps(), 1e-3, warmup=2), Stage("b", 3, no_steps(2), 1e-3, warmup=2))
     together, apart = tiny_reasoner("gpt2"), tiny_reasoner("gpt2")
     options = replace(OPTIONS, batch_size=6)
-    run(together, Method("ab", "hidden", stages, 2), 6, options)
+    run(together, Method("ab", "hidden", stages, n_thoughts=2), 6, options)
     for stage in stages:
-        run(apart, Method(stage.name, "hidden", (stage,), 2), 6, options)
+        run(apart, Method(stage.name, "hidden", (stage,), n_thoughts=2), 6, options)
     assert_same(weights(together), weights(apart), 1e-9)
 
 
@@ -325,16 +323,16 @@ def test_two_processes_train_as_one(tmp_path):
 # --- honest controls -----------------------------------------------------------------------------------------------
 
 
-def by_hand(reasoner: Reasoner, prompts, thoughts) -> list[tuple[int, ...]]:
+def by_hand(reasoner: Reasoner, prompts, thoughts, n: int) -> list[tuple[int, ...]]:
     """Greedy tokens when each problem, alone, is given these thoughts."""
     answers, real = [], torch.ones(1, 1, dtype=torch.bool)
     for one, z in zip(prompts, thoughts, strict=True):
         batch = collate([one], reasoner.markers)
         context, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-        context, _, _ = think(reasoner.lm, context, torch.tensor([len(z)]), lambda hidden, i: z[None, i])
+        context = think(reasoner.lm, context, torch.tensor([len(z)]), lambda hidden, i: z[None, i]).context
         context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
         tokens: list[int] = []
-        while len(tokens) < 6 and reasoner.markers.eos not in tokens:
+        while len(tokens) < n and reasoner.markers.eos not in tokens:
             tokens.append(int(reasoner.head(context.hidden).argmax()))
             context, _ = read(reasoner.lm, reasoner.embed(torch.tensor([tokens[-1:]])), real, context)
         answers.append(tuple(tokens))
@@ -364,7 +362,8 @@ def test_controls_do_what_they_say(family):
             "swapped": [own[-1], *own[:-1]],
             "mean": [torch.stack(own).mean(0)] * len(own),
         }
-        tokens = {control: by_hand(reasoner, prompts[control], thoughts) for control, thoughts in expected.items()}
+        room = dict.fromkeys(expected, 6) | {"removed": 2}  # for a number and the end, and none for steps
+        tokens = {control: by_hand(reasoner, prompts[control], z, room[control]) for control, z in expected.items()}
     for control, thoughts in expected.items():
         answers = controlled(control)
         assert [a.tokens for a in answers] == tokens[control], control
@@ -392,5 +391,5 @@ def test_an_intervention_that_changes_nothing_changes_nothing():
 
 def test_the_loss_falls():
     reasoner = tiny_reasoner("gpt2", "pause")
-    history = run(reasoner, Method("pause", "pause", (Stage("pause", 30, no_steps(2), 5e-3),), 2, supervise_language))
+    history = run(reasoner, make("pause", {"n_thoughts": 2}, Budget(steps=30, lr=5e-3, schedule="constant_with_warmup")))
     assert history["loss"].iloc[-5:].mean() < 0.7 * history["loss"].iloc[:5].mean()
