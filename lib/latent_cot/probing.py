@@ -47,17 +47,13 @@ class Reading:
 def attention_weights(lm: nn.Module, embeds: Float[Tensor, "columns d"]) -> Float[Tensor, "layers columns columns"]:
     """From every column to those before it, mean over heads. The kernel that tells its weights (eager) stays in no longer
     than this; it rounds otherwise (Llama: to float32) and cannot be trusted with padding, so nothing else is read with it."""
-    config, weights = body(lm).config, []
-    layers = [module for name, module in body(lm).named_modules() if name.rpartition(".")[2] in ("attn", "self_attn")]
-    hooks = [layer.register_forward_hook(lambda *call: weights.append(call[-1][1][0].mean(0))) for layer in layers]
+    config = body(lm).config
     before, config._attn_implementation = config._attn_implementation, "eager"
     try:
-        read(lm, embeds[None], torch.ones(1, len(embeds), dtype=torch.bool, device=embeds.device))
+        layers = body(lm)(inputs_embeds=embeds[None], output_attentions=True, use_cache=False).attentions
     finally:
         config._attn_implementation = before
-        for hook in hooks:
-            hook.remove()
-    return torch.stack(weights)
+    return torch.stack([weights[0].mean(0) for weights in layers])
 
 
 @torch.no_grad()
@@ -90,7 +86,8 @@ def read_along(reasoner: Reasoner, prompts: Seq[Sequence], intervene: Interventi
 @torch.inference_mode()
 def decode_thoughts(reasoner: Reasoner, thoughts: Float[Tensor, "thoughts d"], top_k: int = 5) -> Decoded:
     """The `top_k` tokens of each thought under the LM head, with their probabilities, most probable first."""
-    best = reasoner.head(thoughts).float().softmax(-1).topk(top_k)
+    probable = reasoner.head(thoughts).float().softmax(-1)
+    best = probable.topk(min(top_k, probable.shape[-1]))  # a head can have fewer words than the tokenizer: edges are read only
     return [
         [(reasoner.tokenizer.decode([token]).strip(), probability) for token, probability in zip(ids, probabilities)]
         for ids, probabilities in zip(best.indices.tolist(), best.values.tolist())

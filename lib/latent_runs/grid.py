@@ -235,12 +235,14 @@ def main(argv: Sequence[str]) -> int:
         if argv[:1] == ["run"]:
             parser.add_argument("notebook")
             parser.add_argument("--out", required=True, type=Path)
-            parser.add_argument("parameters", nargs="*", metavar="name=value", help="values are YAML")
+            parser.add_argument("--checked", action="store_true", help="the grid has checked the parameters already")
+            parser.add_argument("parameters", nargs="*", metavar="name=value", help="values are YAML; model.n_layers=2 …")
             options = parser.parse_intermixed_args(argv[1:])
             pairs = [text.partition("=") for text in options.parameters]
             begin = time.monotonic()
             print(f"running {options.out}", flush=True)
-            run_notebook(options.notebook, options.out, {name: parse_yaml(value) for name, _, value in pairs})
+            given = {name: parse_yaml(value) for name, _, value in pairs}
+            run_notebook(options.notebook, options.out, given, options.checked)
             print(f"done    {options.out} ({time.monotonic() - begin:.0f} s)", flush=True)
             return 0
         if argv[:1] == ["record"]:

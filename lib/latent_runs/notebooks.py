@@ -26,7 +26,9 @@ from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 from latent_runs.settings import check_parameters, nested, notebook_path
 
 
-def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None) -> Path:
+def run_notebook(
+    notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None, checked: bool = False
+) -> Path:
     """Run a notebook in `out` and return the path of its executed copy.
 
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
@@ -38,7 +40,8 @@ def run_notebook(notebook: str | Path, out: str | Path, parameters: Mapping[str,
     from traitlets.config import Config
 
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
-    check_parameters(source, parameters)
+    if not checked:  # by the grid, for all its runs at once
+        check_parameters(source, parameters)
     records = "run" in read_parameters(source)
     if records:
         parameters["run"] = parameters.get("run", {}) | {"dir": str(out)}
@@ -83,11 +86,11 @@ def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
 
 
 def code_digest(notebook: str | Path, *more: Path) -> str:
-    """SHA-256 of the code of the notebook, of the library and of `more` folders, without outputs, prose and comments."""
+    """SHA-256 of the code of the notebook, of methods and lessons and of `more` folders, without outputs, prose, comments."""
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    folders = Path(latent_cot.__file__).parent, *more
-    return hashlib.sha256("\0".join([*code, *map(_folder_digest, folders)]).encode()).hexdigest()
+    places = Path(latent_cot.__file__).parent, Path(__file__).with_name("lesson.py"), *more
+    return hashlib.sha256("\0".join([*code, *map(_digest, places)]).encode()).hexdigest()
 
 
 def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
@@ -139,6 +142,7 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def _folder_digest(folder: Path) -> str:
-    trees = [ast.dump(ast.parse(path.read_text())) for path in sorted(folder.rglob("*.py"))]
+def _digest(place: Path) -> str:
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    trees = [ast.dump(ast.parse(path.read_text())) for path in files]
     return hashlib.sha256("\0".join(trees).encode()).hexdigest()
