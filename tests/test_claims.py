@@ -1,19 +1,30 @@
 """Verdicts follow from records: right sign, wrong sign, too small to tell, not run; and every study names real runs."""
 
 import random
+from itertools import product
 
 import pytest
 from test_report import write
 
-from latent_reports import studies
-from latent_reports.claims import PAGE, build_studies
-from latent_reports.report import MISSING, build_sections, read_records
-from latent_reports.significance import ACCURACY, difference
-from latent_reports.studies import ALONE, STUDIES, Study
-from latent_runs.grid import Run, grid_path, read_grid
+from latent_reports.claims import PAGE, build_studies, judge
+from latent_reports.papers import Claim, Paper
+from latent_reports.significance import ACCURACY, ALONE, MEASURES, Difference, difference
+from latent_reports.tables import MISSING, build_sections, load_table
+from latent_runs.grid import Run
 
-ROWS = "a-x | X | 40.0 V\n a-y | Y | 10.0 V\n a-z | Z | -"
+STUDY = {
+    "title": "Test", "where": "a table", "model": "GPT-2", "rows": {"a-x": "X", "a-y": "Y", "a-z": "Z"},
+    "benchmarks": ["GSM8k"],
+    "numbers": {"a-x": {"GSM8k": {"accuracy": 40.0, "mark": "V"}}, "a-y": {"GSM8k": {"accuracy": 10.0, "mark": "V"}}},
+}  # fmt: skip
 GRID = [Run("tiny", "02_x", variant, {}, 0) for variant in ("a-x", "a-y", "a-z")]
+
+
+def claim(text):
+    """`a-x above a-y V`, or `a-x ~2 a-y V` for one on a par within two points."""
+    first, relation, second, mark = text.split()
+    margin = {"margin": float(relation[1:])} if relation.startswith("~") else {}
+    return {"first": first, "is": "on a par with" if margin else relation, "second": second, "mark": mark, **margin}
 
 
 def digits(share, seed):
@@ -21,15 +32,11 @@ def digits(share, seed):
     return "".join("01"[rng.random() < share] for _ in range(200))
 
 
-@pytest.fixture
-def study(monkeypatch):
-    """Replaces the studies by one, of X, Y and Z; returns a function that makes it."""
-
-    def make(claims="a-x > a-y V", **options):
-        monkeypatch.setattr("latent_reports.claims.STUDIES", [Study("Test", "a paper", ROWS, claims, **options)])
-
-    make()
-    return make
+def sections(folder, *claims, runs=GRID, **options):
+    """Of a paper with one study, of X, Y and Z."""
+    study = {**STUDY, "claims": [*map(claim, claims or ["a-x above a-y V"])], **options}
+    paper = {"name": "P", "title": "T", "authors": "A", "arxiv": "2601.00001", "studies": [study]}
+    return build_studies(load_table(folder), runs, [Paper.model_validate(paper)])
 
 
 @pytest.fixture
@@ -40,42 +47,69 @@ def folder(tmp_path):
     return tmp_path
 
 
-def verdicts(folder, runs=GRID):
-    page = next(s for s in build_studies(read_records(folder), runs) if s.title.startswith(PAGE))
+def verdicts(folder, *claims, **options):
+    page = next(s for s in sections(folder, *claims, **options) if s.title.startswith(PAGE))
     return page.table["in miniature"].tolist()
 
 
-def table(folder):
-    (found,) = (s for s in build_studies(read_records(folder), GRID) if s.title.startswith("Test"))
+def table(folder, *claims, **options):
+    (found,) = (s for s in sections(folder, *claims, **options) if s.title.startswith("Test"))
     return {row.pop("setting"): row for row in found.table.to_dict("records")}, found.notes
 
 
 @pytest.mark.parametrize(
-    "claim, verdict",
+    "text, verdict",
     [
-        ("a-x > a-y V", "agrees"),
-        ("a-y > a-x V", "disagrees"),
-        ("a-x > a-z V", "inside the noise"),
-        ("a-x ~ a-z V", "agrees"),
-        ("a-x ~ a-y V", "disagrees"),
+        ("a-x above a-y V", "agrees"),
+        ("a-y above a-x V", "disagrees"),
+        ("a-y below a-x V", "agrees"),
+        ("a-x below a-y V", "disagrees"),
+        ("a-x above a-z V", "inside the noise"),
+        ("a-x ~20 a-z V", "agrees"),
+        ("a-x ~2 a-z V", "inside the noise"),
+        ("a-x ~2 a-y V", "disagrees"),
+        ("a-x ~80 a-y V", "agrees"),
     ],
 )
-def test_verdicts(folder, study, claim, verdict):
-    study(claim)
-    assert verdicts(folder) == [verdict]
-    assert f": {verdict}, " in table(folder)[1][0] and "(tier tiny)" in table(folder)[1][0]
+def test_verdicts(folder, text, verdict):
+    assert verdicts(folder, text) == [verdict]
+    told = table(folder, text)[1][0]
+    assert f": {verdict}, " in told and "(tier tiny)" in told
+    assert ("~2 " in text) == (" on a par with " in told and " (within 2 points) (V): " in told)
 
 
-def test_less_is_better_where_it_costs(folder, study):
+def test_on_a_par_means_within_the_margin_and_nothing_else():
+    for margin, low, high, (n_seeds, noise) in product((1, 3), (-4, -2, 0.5, 2), (-1, 1, 2, 4), ((1, 0), (1, 9), (3, 0))):
+        found = Difference(ACCURACY, (low + high) / 2, min(low, high), max(low, high), n_seeds, noise)
+        verdict = judge(Claim.model_validate(claim(f"a ~{margin} b V")), found)
+        within, at_0 = -margin <= found.low and found.high <= margin, found.low <= 0 <= found.high
+        assert (verdict == "agrees") == (within and n_seeds > 1), "what is not known well enough is no agreement"
+        far = not at_0 and not within and abs(found.mean) > margin and abs(found.mean) >= noise
+        assert (verdict == "disagrees") == far
+
+
+def test_a_difference_that_is_certain_and_too_large_disagrees_with_being_on_a_par():
+    par, above = (Claim.model_validate(claim(f"a {relation} b V")) for relation in ("~2", "above"))
+    sure, small = Difference(ACCURACY, 5, 3, 7, 3, 0), Difference(ACCURACY, 1, 0.5, 1.5, 3, 0)
+    assert [judge(one, found) for one in (par, above) for found in (sure, small, None)] == [
+        "disagrees", "agrees", "not run", "agrees", "agrees", "not run",
+    ]  # fmt: skip
+    assert judge(par, Difference(ACCURACY, 1.9, 0.5, 3.3, 3, 0)) == "inside the noise"  # above 0, perhaps within the margin
+
+
+def test_costs_are_claimed_to_be_below(folder):
     for seed in (0, 1, 2):
         write(folder, "a-w", seed, metrics={"seconds_alone": 0.05 + 0.001 * seed, "accuracy": 0.5, "train_steps": 1})
-    records = read_records(folder)
+    records = load_table(folder)
     x, w = (records[records.variant == variant] for variant in ("a-x", "a-w"))
     found = difference(x, w, ALONE)
     assert (found.mean, found.n_seeds) == (pytest.approx(-41), 3) and found.low <= found.mean <= found.high < 0
-    study("a-x > a-y V", measures=(ACCURACY, ALONE))
-    assert verdicts(folder) == ["agrees", "inside the noise"]  # all of the fixture's take the same time
-    assert table(folder)[0]["Y"]["ms/question alone"] == "10.0 (1.0 ×)"
+    costly = dict(rows={"a-x": "X", "a-w": "W"}, numbers={}, measures=["ms/question alone"])
+    assert verdicts(folder, "a-x below a-w V", "a-x above a-w V", **costly) == ["agrees", "disagrees"]
+    both = dict(measures=["accuracy %", "ms/question alone"])
+    assert verdicts(folder, **both) == ["agrees", "inside the noise"]  # all of the fixture's take the same time
+    rows, notes = table(folder, **both)
+    assert rows["Y"]["ms/question alone"] == "10.0 (1.0 ×)" and "X above Y: ms/question alone (V): " in notes[1]
 
 
 def test_intervals_are_over_seeds_and_problems(tmp_path):
@@ -85,7 +119,7 @@ def test_intervals_are_over_seeds_and_problems(tmp_path):
         for seed, share in enumerate(shares):
             write(tmp_path / name, "a-x", seed, digits(share, f"x{seed}"))
             write(tmp_path / name, "a-y", seed, digits(0.0, "y"))
-        records = read_records(tmp_path / name)
+        records = load_table(tmp_path / name)
         x, y = (records[records.variant == variant] for variant in ("a-x", "a-y"))
         found = difference(x, y, ACCURACY)
         assert found.mean == pytest.approx(100 * x["metrics.accuracy"].mean()) and found.low < found.mean < found.high
@@ -93,25 +127,24 @@ def test_intervals_are_over_seeds_and_problems(tmp_path):
     assert widths["erratic"] > 3 * widths["steady"]
 
 
-def test_one_seed_is_measured_by_the_noise_of_several(tmp_path, study):
+def test_one_seed_is_measured_by_the_noise_of_several(tmp_path):
     for seed, share in enumerate((0.4, 0.5, 0.6)):  # two standard deviations: about 20 points
         write(tmp_path, "a-y", seed, digits(share, seed))
     write(tmp_path, "a-x", 0, digits(0.52, "x"))
     write(tmp_path, "a-z", 0, digits(0.9, "z"))
-    study("a-x > a-y V\na-z > a-y V\na-x ~ a-y V")
-    assert verdicts(tmp_path) == ["inside the noise", "agrees", "inside the noise"]
-    rows, notes = table(tmp_path)
+    claims = "a-x above a-y V", "a-z above a-y V", "a-x ~99 a-y V"
+    assert verdicts(tmp_path, *claims) == ["inside the noise", "agrees", "inside the noise"]
+    rows, notes = table(tmp_path, *claims)
     assert "1 seed, 2σ over seeds" in notes[0] and rows["Y"]["seeds"] == "3"
     assert rows["Y"]["against X"].startswith("≈ ") and not rows["Z"]["against X"].startswith("≈")
 
 
-def test_two_single_seeds_are_measured_by_the_noise_of_their_table(tmp_path, study):
+def test_two_single_seeds_are_measured_by_the_noise_of_their_table(tmp_path):
     for seed, share in enumerate((0.3, 0.5, 0.7)):  # of X: two standard deviations are about 40 points
         write(tmp_path, "a-x", seed, digits(share, seed))
     write(tmp_path, "a-y", 0, digits(0.8, "y"))
     write(tmp_path, "a-z", 0, digits(0.55, "z"))
-    study("a-y > a-z V")
-    assert verdicts(tmp_path) == ["inside the noise"]
+    assert verdicts(tmp_path, "a-y above a-z V") == ["inside the noise"]
 
 
 def test_the_same_problems_are_paired(tmp_path):
@@ -120,7 +153,7 @@ def test_the_same_problems_are_paired(tmp_path):
         bits = digits(0.5, seed)
         write(tmp_path, "a-y", seed, bits)
         write(tmp_path, "a-x", seed, bits.replace("0", "1", 4))
-    records = read_records(tmp_path)
+    records = load_table(tmp_path)
     x, y = (records[records.variant == variant] for variant in ("a-x", "a-y"))
     paired, apart = (difference(x.assign(data_fingerprint=name), y, ACCURACY) for name in ("d", "other"))
     assert paired.mean == pytest.approx(apart.mean) == pytest.approx(2.0)
@@ -128,7 +161,7 @@ def test_the_same_problems_are_paired(tmp_path):
     assert not paired.inside and apart.inside
 
 
-def test_deleted_record_makes_exactly_its_cells_missing(folder, study):
+def test_deleted_record_makes_exactly_its_cells_missing(folder):
     before, _ = table(folder)
     for seed in (0, 1, 2):
         (folder / "tiny" / "02_x" / f"a-y--s{seed}" / "result.json").unlink()
@@ -140,7 +173,7 @@ def test_deleted_record_makes_exactly_its_cells_missing(folder, study):
     assert "X above Y (V): not run, missing (tier tiny)." in notes
 
 
-def test_smoke_and_uncommitted_runs_prove_nothing(folder, study):
+def test_smoke_and_uncommitted_runs_prove_nothing(folder):
     write(folder, "a-q", 0, status="smoke")
     for seed in (0, 1, 2):
         (folder / "tiny" / "02_x" / f"a-y--s{seed}" / "result.json").unlink()
@@ -148,29 +181,15 @@ def test_smoke_and_uncommitted_runs_prove_nothing(folder, study):
     assert verdicts(folder) == ["not run"]
 
 
-def test_nothing_planned_nothing_said(tmp_path, study):
-    assert build_studies(read_records(tmp_path), []) == []
+def test_nothing_planned_nothing_said(tmp_path):
+    assert build_studies(load_table(tmp_path), []) == sections(tmp_path, runs=[]) == []
     assert verdicts(tmp_path) == ["not run"]
-
-
-def test_studies_name_runs_of_the_grid_and_papers_numbers_have_marks():
-    planned = {run.variant for tier in ("tiny", "small") for run in read_grid(grid_path(tier))}
-    for one in STUDIES:
-        assert set(one.labels) <= planned, one.title
-        named = [word for line in one.claims.strip().splitlines() for word in line.split()[:3:2]]
-        assert set(named) <= set(one.labels), one.title
-        assert all(text[-3:] in ("(V)", "(2)", "(R)") for text in one.paper.values())
-        assert all(line.split()[1] in ">~" and line.split()[3] in "V2R" for line in one.claims.strip().splitlines())
-    shown = {variant for one in STUDIES for variant in one.labels}
-    assert {variant for variant in planned if variant.startswith("ablation_")} <= shown, "a run that no table shows"
-    with pytest.raises(ValueError, match="no mark"):
-        Study("t", "s", "a | A | 12.3").paper
 
 
 def test_ablations_stay_out_of_the_main_tables(tmp_path):
     write(tmp_path, "ablation_codi-beta0")
     write(tmp_path, "arithmetic-codi")
-    assert [s.name for s in build_sections(read_records(tmp_path), [])] == ["arithmetic"]
-    titles = [s.title for s in build_studies(read_records(tmp_path), [])]
+    assert [s.name for s in build_sections(load_table(tmp_path), [])] == ["arithmetic"]
+    titles = [s.title for s in build_studies(load_table(tmp_path), [])]
     assert any("what each part is worth" in title for title in titles)
-    assert studies.ELSEWHERE[0].column == "metrics.out_of_domain.two steps.accuracy"
+    assert MEASURES["two steps %"].column == "metrics.out_of_domain.two steps.accuracy"

@@ -6,9 +6,9 @@ import re
 import pytest
 from test_report import RUNS, write
 
-from latent_reports.frozen import LLAMA, QWEN, benchmark_and_model, frozen_sections
-from latent_reports.papers import FROZEN
-from latent_reports.report import FROZEN_NOTEBOOK, MISSING, build_sections, place, read_records
+from latent_reports.frozen import benchmark_and_model, frozen_sections
+from latent_reports.papers import SOFTCOT
+from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, build_sections, load_table, place
 from latent_runs.grid import Run, grid_path, read_grid
 
 GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
@@ -33,7 +33,7 @@ def record(folder, seed=0, **rows):
 
 
 def table(folder, runs=GRID):
-    (section,) = frozen_sections(read_records(folder), runs)
+    (section,) = frozen_sections(load_table(folder), runs)
     return {row.pop(COLUMN): row for row in section.table.to_dict("records")}, " ".join(section.notes)
 
 
@@ -46,7 +46,7 @@ def test_the_verdict_is_what_the_interval_allows(zero, soft, answer, tmp_path):
     rows, notes = table(tmp_path)
     assert f"? {answer}: " in notes and "SoftCoT adds +1.4 points on GSM8K" in notes
     assert "Do the thoughts say something" not in notes, "no row, no verdict"
-    assert FROZEN["swapped"] not in rows and rows[FROZEN["cot_unk"]]["accuracy %"] == MISSING
+    assert SOFTCOT.rows["swapped"] not in rows and rows[SOFTCOT.rows["cot_unk"]]["accuracy %"] == MISSING
 
 
 def test_rows_stand_beside_the_paper_with_seeds_and_intervals(tmp_path):
@@ -56,26 +56,27 @@ def test_rows_stand_beside_the_paper_with_seeds_and_intervals(tmp_path):
     soft = rows["SoftCoT"]
     assert (soft["accuracy %"], soft["seeds"], soft["paper, Llama-3.1-8B-Instruct %"]) == ("75.0 ± 35.4", "2", "81.03 (2)")
     assert re.fullmatch(r"\+75\.0 points \[\+[4-7]\d\.\d, \+100\.0\], 2 seeds", soft["added to zero-shot"])
-    assert rows[FROZEN["swapped"]]["accuracy %"] == "50.0 ± 0.0"
-    assert (rows[FROZEN["lora"]]["accuracy %"], rows[FROZEN["lora"]]["seeds"]) == (MISSING, MISSING)
+    assert rows[SOFTCOT.rows["swapped"]]["accuracy %"] == "50.0 ± 0.0"
+    assert (rows[SOFTCOT.rows["lora"]]["accuracy %"], rows[SOFTCOT.rows["lora"]]["seeds"]) == (MISSING, MISSING)
     assert "Do the thoughts say something about their own problem? inside the noise: ≈ +25.0 points" in notes
 
 
 def test_records_of_lesson_05_have_their_own_table_only(tmp_path):
     path = record(tmp_path, zero_shot=WRONG, softcot=RIGHT)
-    others = {section.title for section in build_sections(read_records(tmp_path), [*RUNS, *GRID])}
+    others = {section.title for section in build_sections(load_table(tmp_path), [*RUNS, *GRID])}
     assert not any("SoftCoT" in title for title in others)
     path.write_text(path.read_text().replace('"complete"', '"smoke"'))
     rows, _ = table(tmp_path)
     assert {row["accuracy %"] for row in rows.values()} == {MISSING}
-    *_, apart = build_sections(read_records(tmp_path), RUNS)
+    *_, apart = build_sections(load_table(tmp_path), RUNS)
     assert apart.title == "Not averaged" and FROZEN_NOTEBOOK in apart.table.id.item()
 
 
 def test_every_grids_rows_have_a_benchmark_beside_them():
     runs = [run for tier in ("tiny", "small", "paper") for run in read_grid(grid_path(tier)) if run.notebook == FROZEN_NOTEBOOK]
     found = [benchmark_and_model(place(run.variant)[0]) for run in runs]
-    assert all(benchmark for benchmark, _ in found) and {model for _, model in found} == {LLAMA, QWEN}
+    assert all(benchmark for benchmark, _ in found)
+    assert {model for _, model in found} == {"Llama-3.1-8B-Instruct", "Qwen2.5-7B-Instruct"}
 
 
 def test_number_of_thoughts_in_training_and_in_use(tmp_path):
@@ -84,7 +85,7 @@ def test_number_of_thoughts_in_training_and_in_use(tmp_path):
         content = json.loads(path.read_text())
         content["metrics"]["sweep"] = [[1, 1, 0.3], [1, 8, 0.1], [8, 1, kept], [8, 8, 0.2]]
         path.write_text(json.dumps(content))
-    _, swept = frozen_sections(read_records(tmp_path), GRID)
+    _, swept = frozen_sections(load_table(tmp_path), GRID)
     assert swept.table.values.tolist() == [["1", "30.0 ± 0.0", "10.0 ± 0.0"], ["8", "45.0 ± 7.1", "20.0 ± 0.0"]]
     assert "1 thoughts in use after 8 in training cost nothing: agrees, +25.0 points (tier tiny)." in swept.notes
 

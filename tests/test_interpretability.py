@@ -3,17 +3,17 @@
 import pytest
 from test_report import write
 
-from latent_reports.interpretability import thought_sections
-from latent_reports.papers import METHODS
-from latent_reports.report import NONE, PAPER, read_records
+from latent_cot.methods import TITLES
 from latent_reports.significance import every_seed
+from latent_reports.tables import NONE, PAPER, load_table
+from latent_reports.thoughts import thought_sections
 from latent_views.plots import OUTCOMES
 
-MIXED = METHODS["coconut_mixed"]
+MIXED = TITLES["coconut_mixed"]
 
 
 def section(folder, title):
-    (found,) = (s for s in thought_sections(read_records(folder)) if s.title.startswith(title))
+    (found,) = (s for s in thought_sections(load_table(folder)) if s.title.startswith(title))
     return found
 
 
@@ -118,4 +118,4 @@ def test_controls_alone_show_their_table_and_prove_nothing(tmp_path):
 def test_without_such_metrics_nothing_is_said(tmp_path):
     write(tmp_path, "arithmetic-cot")
     write(tmp_path, "graph-coconut", status="smoke")
-    assert thought_sections(read_records(tmp_path)) == []
+    assert thought_sections(load_table(tmp_path)) == []

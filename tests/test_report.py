@@ -6,22 +6,9 @@ from typing import get_args
 import pytest
 
 from latent_cot.planning import Outcome
-from latent_reports import papers
-from latent_reports.interpretability import FRONTIER
-from latent_reports.papers import METHODS, PaperTable, paper_value
-from latent_reports.report import (
-    BEGIN,
-    END,
-    MISSING,
-    NONE,
-    PAPER,
-    build_sections,
-    place,
-    read_records,
-    readme_block,
-    update_readme,
-    write_report,
-)
+from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
+from latent_reports.tables import MISSING, NONE, PAPER, build_sections, load_table, place
+from latent_reports.thoughts import FRONTIER
 from latent_runs.grid import Run, grid_path, read_grid
 from latent_runs.places import ROOT
 from latent_runs.results import load_results
@@ -59,7 +46,7 @@ def write(folder, variant, seed=0, correct="1111100000", *, status="complete", d
 
 def cells(folder, section="arithmetic", runs=RUNS):
     """The section's table as {method: {column: text}}."""
-    (found,) = (s for s in build_sections(read_records(folder), runs) if s.name == section)
+    (found,) = (s for s in build_sections(load_table(folder), runs) if s.name == section)
     return {row.pop("method"): row for row in found.table.to_dict("records")}
 
 
@@ -72,23 +59,7 @@ def folder(tmp_path):
 
 
 def notes(folder, section="arithmetic"):
-    return " ".join(next(s for s in build_sections(read_records(folder), RUNS) if s.name == section).notes)
-
-
-def test_every_paper_number_carries_mark_and_source():
-    assert len(papers.VALUES) == 8 * 3 + 4 * 5 + 2 * 2 + 5 + 4 * 6 + 2 * 3 + 7 + 3 + 3
-    assert {value.mark for value in papers.VALUES} <= set(papers.MARKS)
-    rows = METHODS | papers.FROZEN
-    assert all(value.source and value.method in rows and 0 < value.accuracy <= 100 for value in papers.VALUES)
-    assert str(paper_value("coconut", "GSM8k")) == "34.1 ± 1.5 (V)"
-    assert (paper_value("codi", "GSM8k").accuracy, paper_value("cot", "ProsQA").tokens) == (43.7, 49.4)
-    assert paper_value("codi", "ProsQA") is None
-
-
-@pytest.mark.parametrize("cell", ["34.1", "34.1 X", "34 V", "34.1± V"])
-def test_number_without_mark_is_refused(cell):
-    with pytest.raises(ValueError, match="no mark"):
-        PaperTable("a paper", "GPT-2", ("GSM8k",), f"cot | {cell}").values()
+    return " ".join(next(s for s in build_sections(load_table(folder), RUNS) if s.name == section).notes)
 
 
 def test_every_outcome_has_its_colour():
@@ -131,7 +102,7 @@ def test_untrusted_records_are_listed_and_never_averaged(folder, change):
     before = cells(folder)
     write(folder, "arithmetic-codi", 2, "1111111111", **change)
     assert cells(folder) == before
-    *_, apart = build_sections(read_records(folder), RUNS)
+    *_, apart = build_sections(load_table(folder), RUNS)
     assert apart.table.values.tolist() == [["02_x/arithmetic-codi--s2", "tiny", change.get("status", "uncommitted code")]]
 
 
@@ -152,8 +123,10 @@ def test_every_row_is_compared_with_answering_at_once(folder):
     assert rows["CoT"]["against No-CoT"].startswith("≈ +0.0 points") and rows["No-CoT"]["against No-CoT"] == NONE
 
 
-def test_steps_of_the_warm_start_are_counted(tmp_path):
+@pytest.mark.parametrize("group", ["run", None])
+def test_steps_of_the_warm_start_are_counted(tmp_path, group):
     start = {"init_from": "papermill_runs/tiny/02_x/arithmetic-cot--s0"}
+    start = {group: start} if group else start  # records of before the group `run` have it among the parameters
     parent = write(tmp_path, "arithmetic-cot", steps=1200)
     write(tmp_path, "arithmetic-coconut", steps=2000, parameters=start)
     assert cells(tmp_path)["Coconut"]["steps in total"] == "3,200"
@@ -173,6 +146,15 @@ def test_other_models_stand_beside_their_own_numbers(tmp_path):
     assert cells(tmp_path, "gpt2_nl")["CODI"][PAPER] == "35.3 (R)"
 
 
+def test_beside_codis_rows_stand_codis_own_baselines(tmp_path):
+    for name in ("cot", "no_cot", "codi"):
+        write(tmp_path, f"gpt2_aug-{name}", tier="paper")
+    shown = {method: row[PAPER] for method, row in cells(tmp_path, "gpt2_aug").items()}
+    assert shown == {"No-CoT": "19.1 (V)", "CoT": "44.1 (2)", "CODI": "43.7 (V)"}
+    assert "CODI, arXiv 2502.21074, GPT-2 on GSM8k-Aug." in notes(tmp_path, "gpt2_aug")
+    assert "Coconut" not in notes(tmp_path, "gpt2_aug")
+
+
 def test_small_tier_says_why_it_is_far_below(tmp_path):
     write(tmp_path, "gsm8k-cot", correct="1000000000", tier="small")
     assert "33 to 33 points below the paper, for lack of data and compute: 9,973 training problems" in notes(tmp_path, "gsm8k")
@@ -182,19 +164,19 @@ def test_small_tier_says_why_it_is_far_below(tmp_path):
 def test_same_run_twice_is_refused(folder):
     write(folder / "copy", "arithmetic-codi", 1)
     with pytest.raises(ValueError, match="more than one record"):
-        read_records(folder)
+        load_table(folder)
 
 
 def test_seeds_of_different_settings_are_not_averaged(folder):
     write(folder, "arithmetic-codi", 2, parameters={"steps": 7})
     write(folder, "arithmetic-codi", 3, parameters={"steps": 8})
     with pytest.raises(ValueError, match=r"arithmetic-codi: seeds of different settings.*parameters\.steps"):
-        read_records(folder)
+        load_table(folder)
 
 
 def test_text_is_escaped(tmp_path):
     write(tmp_path, EVIL)
-    write_report(build_sections(read_records(tmp_path), RUNS), {}, tmp_path / "out")
+    write_report(build_sections(load_table(tmp_path), RUNS), {}, tmp_path / "out")
     for name in ("report.html", "report.md"):
         text = (tmp_path / "out" / name).read_text()
         assert "<script" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
@@ -202,7 +184,7 @@ def test_text_is_escaped(tmp_path):
 
 
 def test_without_records_all_is_missing(tmp_path):
-    records = read_records(tmp_path)
+    records = load_table(tmp_path)
     write_report(build_sections(records, RUNS), {}, tmp_path / "out")
     assert {row["accuracy %"] for row in cells(tmp_path).values()} == {MISSING}
     assert cells(tmp_path)["CoT"][PAPER] == "42.9 ± 0.2 (V)"
@@ -211,7 +193,7 @@ def test_without_records_all_is_missing(tmp_path):
 
 
 def test_readme_is_updated_between_its_markers(folder, tmp_path):
-    readme, tables = tmp_path / "README.md", build_sections(read_records(folder), RUNS)
+    readme, tables = tmp_path / "README.md", build_sections(load_table(folder), RUNS)
     readme.write_text(f"above\n{BEGIN}old{END}\nbelow\n")
     for _ in range(2):
         update_readme(readme, tables, FIGURE)
@@ -226,6 +208,6 @@ def test_readme_shows_what_the_recorded_records_say():
     if load_results(RECORDED).empty or not readme.is_file():
         pytest.skip("no recorded runs or no README yet")
     runs = [run for path in RECORDED.parent.glob("*.yaml") for run in read_grid(grid_path(path.stem))]
-    block = readme_block(build_sections(read_records(RECORDED), runs), FIGURE)
+    block = readme_block(build_sections(load_table(RECORDED), runs), FIGURE)
     assert block in readme.read_text(encoding="utf-8"), "run `make report`"
     assert (ROOT / FIGURE).is_file()

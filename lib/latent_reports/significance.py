@@ -24,6 +24,12 @@ class Measure:
 
 
 ACCURACY = Measure("accuracy %", "metrics.accuracy")
+TOKENS = Measure("new tokens", "metrics.new_tokens", 1.0, ".1f", "tokens", more=False)
+ALONE = Measure("ms/question alone", "metrics.seconds_alone", 1000.0, ".1f", "ms", more=False)
+BATCHED = Measure("batched", "metrics.seconds_batched", 1000.0, ".2f", "ms", more=False)
+ELSEWHERE = ("two steps", "four steps", "five steps", "operands to 15", "another wording", "SVAMP", "GSM-Hard", "MultiArith")
+FAR = [Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy") for name in ELSEWHERE]
+MEASURES = {measure.label: measure for measure in (ACCURACY, TOKENS, ALONE, BATCHED, *FAR)}
 WHAT_IS_NOISE = (
     "Differences come with a 95 % bootstrap interval over seeds, and over problems within a seed, paired wherever both rows "
     "saw the same problems. A difference is inside the noise (≈) if that interval holds 0 or, where only one seed can be "

@@ -104,7 +104,7 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
     }
     if record["status"] not in STATUSES:
         raise ValueError(f"status {record['status']!r} is none of {STATUSES}")
-    write_atomic(path, json.dumps(record, indent=1, allow_nan=False, default=_plain) + "\n")
+    write_atomic(path, json.dumps(record, indent=1, allow_nan=False, default=_as_json) + "\n")
     return record
 
 
@@ -158,5 +158,5 @@ def fingerprint_state_dict(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value.item()  # numpy and torch scalars

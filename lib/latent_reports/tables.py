@@ -1,0 +1,162 @@
+"""Records as tables beside the papers' numbers; no number is typed.
+
+A variant `<section>-<method>` is the row `method` of a section's table. Only complete records of committed code are averaged;
+a run that the grid names without such a record is "missing".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from latent_cot.methods import TITLES
+from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
+from latent_reports.significance import difference
+from latent_runs.grid import Run
+from latent_runs.results import load_results
+
+AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
+    "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
+    "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
+}
+FROZEN_NOTEBOOK = "05_softcot_projector"
+ABLATION = "ablation_"
+PAPER, MISSING, NONE = "paper %", "missing", "·"
+COLUMNS = {  # where a record has it, factor, format
+    "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
+    "swapped %": ("metrics.controls.swapped", 100.0, ".1f"), "all the mean %": ("metrics.controls.mean", 100.0, ".1f"),
+    "new tokens": ("metrics.new_tokens", 1.0, ".1f"), "s/question alone": ("metrics.seconds_alone", 1.0, ".2g"),
+    "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
+    "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
+}  # fmt: skip
+OF_A_SEED = [f"parameters.{name}" for name in ("seed", "run.init_from", "run.dir", "init_from", "run_dir")]  # may differ
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, a table (already text) and the sentences below it; `name` as in variants, "" if it is no main table."""
+
+    tier: str
+    name: str
+    title: str
+    table: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def styled(self) -> Styler:
+        """The table for a notebook or a page, escaped."""
+        return self.table.style.hide(axis="index").format(escape="html")
+
+
+def place(variant: str) -> tuple[str, str]:
+    """Section and method that a variant names: `graph-pause_as_thought` → graph, pause_as_thought."""
+    parts = variant.split("-")
+    at = next((i for i, part in enumerate(parts) if part in TITLES), len(parts) - 1)
+    return "-".join(parts[:at] + parts[at + 1 :]), parts[at]
+
+
+def load_table(folder: str | Path) -> pd.DataFrame:
+    """`load_results` with section, method and the optimiser steps in total (NaN if a warm start has no record).
+
+    Raises `ValueError` for a run that is there twice, and for seeds of a run that were made with different settings.
+    """
+    records = load_results(folder)
+    if (twice := records[records.duplicated(["tier", "id"])]).size:
+        raise ValueError(f"more than one record of the same run below {folder}: {', '.join(twice.id)}")
+    for (tier, _, variant), seeds in records[records.trusted.astype(bool)].groupby(["tier", "notebook", "variant"]):
+        settings = seeds.filter(like="parameters.").drop(columns=OF_A_SEED, errors="ignore")
+        if differ := [name for name in settings if settings[name].dropna().astype(str).nunique() > 1]:
+            raise ValueError(f"{tier}, {variant}: seeds of different settings cannot be averaged: {', '.join(differ)}")
+    rows = {(row["tier"], row["id"]): row for row in records.to_dict("records")}
+
+    def steps(row: Mapping) -> float:
+        start = row.get("starts_from")
+        before = steps(rows.get((row["tier"], "/".join(Path(start).parts[-2:])), {})) if start else 0.0
+        return row.get("metrics.train_steps", float("nan")) + before
+
+    section, method = ([place(variant)[i] for variant in records.variant] for i in (0, 1))
+    trusted, total = records.trusted.astype(bool), [steps(row) for row in rows.values()]
+    return records.assign(section=section, method=method, trusted=trusted, total_steps=total)
+
+
+def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows that records hold under a metric that is a table, each with its method and seed, in `TITLES`' order."""
+    runs = [run for run in records.to_dict("records") if isinstance(run.get(f"metrics.{metric}"), list)]
+    runs.sort(key=lambda run: [*TITLES, run["method"]].index(run["method"]))
+    return pd.DataFrame([{"method": r["method"], "seed": r["seed"]} | row for r in runs for row in r[f"metrics.{metric}"]])
+
+
+def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
+    """A main table for each tier and section that `runs` or records name, and what is not averaged.
+
+    Not here: lesson 05, each of whose records holds all rows of a table (`frozen`), and the ablations (`claims`).
+    """
+    trusted, apart = records[records.trusted & (records.notebook != FROZEN_NOTEBOOK)], records[~records.trusted]
+    keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook != FROZEN_NOTEBOOK]
+    keys += trusted[["tier", "section", "method"]].itertuples(index=False, name=None)
+    keys = [*dict.fromkeys(key for key in keys if not key[1].startswith(ABLATION))]
+    order, tiers, result = [*TITLES, *(key[2] for key in keys)], [key[0] for key in keys], []
+    for tier, name in sorted(dict.fromkeys(key[:2] for key in keys), key=lambda key: tiers.index(key[0])):
+        here = trusted[(trusted.tier == tier) & (trusted.section == name)]
+        methods = sorted({key[2] for key in keys if key[:2] == (tier, name)}, key=order.index)
+        result.append(_main(tier, name, {method: here[here.method == method] for method in methods}))
+    if len(apart):
+        table = apart[["id", "tier"]].assign(why=apart.status.replace("complete", "uncommitted code"))
+        result.append(Section("", "", "Not averaged", table, ["These runs enter no number above."]))
+    return result
+
+
+def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
+    there, every = SECTIONS.get(name, MainTable(title=name, model="")), pd.concat([*scores.values()])
+    papers = {method: value for method in scores if (value := beside(name, method))}
+    means = {m: 100 * float(rows["metrics.accuracy"].mean()) for m, rows in scores.items() if len(rows)}
+    lines, notes = [], []
+    for method, rows in scores.items():
+        n, of = len(rows), every.seed.nunique()
+        line = {"method": TITLES.get(method, method), "accuracy %": cell(rows, "metrics.accuracy")}
+        if (base := scores.get("no_cot")) is not None:
+            line[f"against {TITLES['no_cot']}"] = NONE if method == "no_cot" else str(difference(rows, base) or MISSING)
+        line |= {PAPER: str(papers.get(method, NONE)), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
+        lines.append(line | {column: cell(rows, *where) for column, where in COLUMNS.items()})
+    for method, baseline, least in AIMS.get(name, ()):
+        unit, verdict = "points" if baseline else "%", "not known, a run is missing"
+        if {method, baseline or method} <= set(means):
+            found = means[method] - (means[baseline] if baseline else 0)
+            verdict = f"{'reached' if round(found, 6) >= least else 'not reached'}, {found:.1f} {unit}"
+        above = f" above {TITLES[baseline]}" if baseline else ""
+        notes.append(f"Aim: {TITLES[method]} at least {least} {unit}{above}: {verdict}.")
+    for method in [m for m in ("coconut", "codi") if {m, "no_cot_long"} <= set(means)]:
+        gap = difference(scores[method], scores["no_cot_long"])
+        notes.append(f"{TITLES[method]} against {TITLES['no_cot_long']}: {gap}.")
+    below = [papers[method].number.value - mean for method, mean in means.items() if method in papers]
+    if name == "gsm8k" and below and min(below) > 0:
+        known = every.reindex(columns=["metrics.n_trained_on", "parameters.data.n_train", "parameters.n_train"]).bfill(axis=1)
+        trained = ", ".join(f"{n:,.0f}" for n in sorted({*known.iloc[:, 0].dropna()}))
+        theirs = next(paper.training_problems[str(there.benchmark)] for paper in PAPERS if name in paper.sections)
+        notes.append(f"{min(below):.0f} to {max(below):.0f} points below the paper, for lack of data and compute: "
+                     f"{trained} training problems, in the paper {theirs:,}.")  # fmt: skip
+    if sources := dict.fromkeys(value.source for value in papers.values()):
+        notes.append(f"The papers' numbers are {there.model}'s on {there.benchmark}: {'; '.join(sources)}.")
+    return Section(tier, name, f"{there.title} (tier {tier})", pd.DataFrame(lines), [*notes, provenance(tier, every)])
+
+
+def cell(rows: pd.DataFrame, column: str, factor: float = 100.0, form: str = ".1f") -> str:
+    """Mean over records, with the standard deviation of a percentage; "missing" without records, "·" without values."""
+    values = factor * rows.get(column, pd.Series(dtype=float)).dropna().astype(float)
+    if values.empty:
+        return MISSING if rows.empty else NONE
+    return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
+
+
+def provenance(tier: str, rows: pd.DataFrame) -> str:
+    """Where, when, from which commits and on how many test problems records were made."""
+    if rows.empty:
+        return f"Tier {tier}: nothing recorded."
+    where = rows[["device.name", "device.cores", "device.gpus"]].drop_duplicates().itertuples(index=False, name=None)
+    machines = " and ".join("{}, {} cores, {} GPUs".format(*machine) for machine in where)
+    commits = ", ".join(sorted({str(commit)[:7] for commit in rows.get("git.commit", ["unknown"])}))
+    days = " to ".join(dict.fromkeys([min(rows.started)[:10], max(rows.finished)[:10]]))
+    problems = ", ".join(f"{n:,}" for n in sorted(set(rows.n_evaluated)))
+    return f"Tier {tier}; {machines}; {days}; commits {commits}; {problems} test problems."
