@@ -22,12 +22,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_in_short(path, tmp_path):
     known, out = read_parameters(path), tmp_path / path.stem / "smoke--s0"
-    short = {name: value for name, value in {"budget": 0.01, "out_dir": str(out)}.items() if name in known}
-    run_notebook(path, out, short)
-    if "run_dir" in known:
+    short = {"run": {"budget": 0.01}, "out_dir": str(out)}
+    run_notebook(path, out, {name: value for name, value in short.items() if name in known})
+    if "run" in known:
         (row,) = load_results(out).to_dict("records")
-        assert (row["notebook"], row["variant"], row["seed"]) == (path.stem, "smoke", 0)
-        assert row["status"] == ("smoke" if "budget" in known else "complete")
+        assert (row["notebook"], row["variant"], row["seed"], row["status"]) == (path.stem, "smoke", 0, "smoke")
         recorded = json.loads((out / "result.json").read_text())["parameters"]
         assert set(recorded) >= set(known), "a parameter is not recorded"
 
