@@ -89,7 +89,8 @@ def code_digest(notebook: str | Path, *more: Path) -> str:
     """SHA-256 of the code of the notebook, of methods and lessons and of `more` folders, without outputs, prose, comments."""
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    places = Path(latent_cot.__file__).parent, Path(__file__).with_name("lesson.py"), *more
+    lessons = (Path(__file__).with_name(name) for name in ("lesson.py", "settings.py"))  # the latter has defaults
+    places = Path(latent_cot.__file__).parent, *lessons, *more
     return hashlib.sha256("\0".join([*code, *map(_digest, places)]).encode()).hexdigest()
 
 

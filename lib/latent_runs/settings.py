@@ -9,9 +9,10 @@ starts. papermill's own inspection drops what it cannot match (`str | None`), so
 import difflib
 import importlib
 import json
+import re
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,25 @@ def classes_of(group: str, method: str) -> list[type]:
 
 
 def _check_group(name: str, group: str, values: Mapping[str, Any], classes: list[type]) -> None:
-    known = {one.name: owner for owner in classes for one in fields(owner)}
-    listing = "".join(f"\n  {group}.{one.name}: {one.type} = {one.default}" for owner in classes for one in fields(owner))
+    known = {one.name: one for owner in classes for one in fields(owner)}
+    kinds = {key: kind for owner in classes for key, kind in typing.get_type_hints(owner).items()}
+    listing = "".join(
+        f"\n  {Parameter(f'{group}.{one.name}', _named(kinds[one.name]), repr(_default(one)))}"
+        for owner in classes
+        for one in fields(owner)
+    )
     for key, value in values.items():
         if key not in known:
             raise ValueError(f"{name}: {group} has no field {key!r}{_hint(key, known)} It takes:{listing}")
-        _check(f"{name}: {group}.{key}", value, typing.get_type_hints(known[key])[key], listing)
+        _check(f"{name}: {group}.{key}", value, kinds[key], listing)
+
+
+def _default(one: Field) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
+def _named(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else re.sub(r"\b(\w+\.)+", "", str(kind))
 
 
 def _check(what: str, value: Any, kind: Any, listing: str) -> None:
@@ -165,14 +179,13 @@ def _check(what: str, value: Any, kind: Any, listing: str) -> None:
     try:
         TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError):
-        wanted = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
-        raise ValueError(f"{what} must be {wanted}, not {value!r} ({type(value).__name__}). It takes:{listing}") from None
+        raise ValueError(f"{what} must be {_named(kind)}, not {value!r} ({type(value).__name__}). It takes:{listing}") from None
 
 
 def _hint(key: str, known: Mapping[str, Any]) -> str:
     """Of a name that is not there: the one that may have been meant, or the group that has it."""
-    groups = {one.name: group for group in set(GROUPS) & set(known) for owner in classes_of(group, "") for one in fields(owner)}
-    if key in groups:
-        return f"; did you mean {groups[key]}.{key}?"
+    there = [group for group in GROUPS if group in known]
+    if has := [group for group in there if any(one.name == key for owner in classes_of(group, "") for one in fields(owner))]:
+        return f"; did you mean {' or '.join(f'{group}.{key}' for group in has)}?"
     close = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,285 @@
+"""What a lesson may be told, and what it makes of it: wrong parameters stop before a kernel starts, or in its first cell."""
+
+import json
+
+import papermill
+import pytest
+import torch
+from test_grid import PARAMETERS
+
+from latent_cot.curriculum import Budget
+from latent_cot.models import load_reasoner
+from latent_cot.training import TrainOptions
+from latent_runs.lesson import SHARE, Lesson
+from latent_runs.notebooks import inputs_key, run_notebook
+from latent_runs.places import NOTEBOOKS
+from latent_runs.records import read_parameters
+from latent_runs.settings import check_parameters, nested, typed_parameters
+
+
+@pytest.fixture
+def toy(notebook):
+    return notebook("toy", f'{PARAMETERS}kind: Literal["old", "new"] = "new"')
+
+
+# --- plain parameters ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"lr": 1, "seed": 3, "flag": True, "name": None, "sizes": [], "shares": {"x": 1}},
+        {"name": "x", "sizes": [1], "lr": 0.5, "kind": "old"},
+        {"run": {"budget": 1, "tier": "x"}},
+        {"run.budget": 0.5, "run": {"tier": "x"}},
+        {},
+    ],
+)
+def test_good_parameters_pass(toy, good):
+    check_parameters(toy, good)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"sede": 1},
+        {"seed": 1.0},
+        {"seed": True},
+        {"lr": True},
+        {"lr": "1e-3"},
+        {"flag": 1},
+        {"task": None},
+        {"name": 3},
+        {"sizes": [1, "2"]},
+        {"sizes": 1},
+        {"shares": {"x": "y"}},
+        {"shares": []},
+        {"kind": "newer"},
+        {"run": "x"},
+        {"lr.x": 1},
+    ],
+)
+def test_bad_parameters_stop_before_a_kernel_starts(toy, bad, tmp_path, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    with pytest.raises(ValueError, match=r"It takes:\n  task: str = 'a'(\n.*)*seed: int = 0") as error:
+        run_notebook(toy, tmp_path / "out", bad)
+    assert next(iter(bad)).partition(".")[0] in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_near_miss_is_suggested(toy):
+    with pytest.raises(ValueError, match="did you mean 'seed'"):
+        check_parameters(toy, {"sede": 1})
+
+
+def test_unknown_notebook_lists_the_known_ones():
+    with pytest.raises(FileNotFoundError, match=r"notebooks/ has"):
+        check_parameters("no_such", {})
+
+
+def test_untyped_parameter_is_refused(notebook):
+    with pytest.raises(ValueError, match="name: type = value"):
+        read_parameters(notebook("untyped", "seed = 0"))
+
+
+# --- groups --------------------------------------------------------------------------------------------------------
+
+STEPS, STAGES, CODI = "02_explicit_baselines", "03_coconut_stages", "04_codi_self_distillation"
+
+
+@pytest.mark.parametrize(
+    ("lesson", "good"),
+    [
+        (STAGES, {"model.n_layers": 2, "data.n_train": 5, "options.mixing": "improved", "options.n_stages": 1}),
+        (STAGES, {"training": {"precision": "bf16", "warmup": 3, "schedule": None, "betas": [0.9, 0.95]}}),
+        (STAGES, {"data.out_of_domain": {"short": {"n_steps": [2, 2]}}, "data": {"options": {"n_steps": [1, 2]}}}),
+        (STAGES, {"model.writer_options": {"x": 1}, "model.words": ["a", "b"], "run": {"tier": "x", "budget": 1}}),
+        (STEPS, {"method": "pause", "options.n_thoughts": 2}),
+        (STEPS, {"method": "icot", "options": {"smoothing": 1, "longest_chain": 9}}),
+        (CODI, {"options.levels": [0, -1], "options.distance": "l2", "options.distill_weight": 20}),
+    ],
+)
+def test_good_groups_pass(lesson, good):
+    check_parameters(lesson, good)
+
+
+@pytest.mark.parametrize(
+    ("lesson", "bad", "message"),
+    [
+        (STAGES, {"n_layers": 2}, r"no parameter 'n_layers'; did you mean model\.n_layers\? It takes:\n  method: "),
+        (STAGES, {"batch_size": 2}, r"did you mean training\.batch_size\?"),
+        (STAGES, {"warmup": 2}, r"did you mean training\.warmup\?"),
+        (STAGES, {"n_train": 2}, r"did you mean data\.n_train\?"),
+        (STAGES, {"budget": 0.1}, r"did you mean run\.budget\?"),
+        (STAGES, {"model.n_layer": 2}, r"model has no field 'n_layer'; did you mean 'n_layers'\? It takes:\n  model\.lm: "),
+        (STAGES, {"model.n_layers": "2"}, r"model\.n_layers must be int, not '2' \(str\)\. It takes:\n  model\.lm: str = 't"),
+        (STAGES, {"model.markers": 1}, r"model\.markers must be bool"),
+        (STAGES, {"model": 2}, r"model must be dict, not 2"),
+        (STAGES, {"training.lr": "1e-3"}, r"training\.lr must be float"),
+        (STAGES, {"training.precision": "fp16"}, r"training\.precision must be Literal\['no', 'bf16'\], not 'fp16'"),
+        (STAGES, {"training.schedule": "wavy"}, r"training\.schedule must be .*'cosine'"),
+        (STAGES, {"data.options": 3}, r"data\.options must be Mapping\[str, Any\], not 3"),
+        (STAGES, {"data.options.n_steps": [1, 2]}, r"data has no field 'options\.n_steps'"),
+        (STAGES, {"run.budget": "all"}, r"run\.budget must be float"),
+        (STAGES, {"method": "codi"}, r"method must be Literal\['coconut', .*\], not 'codi'"),
+        (STAGES, {"options.mixing": "some"}, r"options\.mixing must be Literal\['none', 'uniform', 'improved'\], not 'some'"),
+        (STAGES, {"options.n_thoughts": 2}, r"options has no field 'n_thoughts'"),
+        (STEPS, {"method": "cot", "options.n_thoughts": 2}, r"options has no field 'n_thoughts'"),
+        (STEPS, {"method": "pause", "options.smoothing": 2}, r"options has no field 'smoothing'"),
+        (CODI, {"options.levels": [0.5]}, r"options\.levels must be Sequence\[int\], not \[0\.5\]"),
+        (CODI, {"options.distance": "cosine"}, r"options\.distance must be "),
+    ],
+)
+def test_bad_fields_of_groups_are_named(lesson, bad, message):
+    with pytest.raises(ValueError, match=rf"^{lesson}(: | has )(.*; )?{message}") as error:
+        check_parameters(lesson, bad)
+    assert "<" not in str(error.value), "a type or a default as Python shows it"
+
+
+def test_a_field_of_two_groups_may_have_been_meant_in_either(notebook):
+    path = notebook("both", "model: dict = {}\nfrozen: dict = {}")
+    with pytest.raises(ValueError, match=r"did you mean model\.lora_rank or frozen\.lora_rank\?"):
+        check_parameters(path, {"lora_rank": 2})
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_defaults_of_every_notebook_are_what_they_say(path):
+    check_parameters(path, {})
+
+
+def test_dotted_names_and_groups_are_the_same():
+    asked = {"lr": 1, "model.n_layers": 2, "model": {"d_model": 8}, "data.options": {"a.b": 1}, "model.lm": "x"}
+    assert nested(asked) == {"lr": 1, "model": {"n_layers": 2, "d_model": 8, "lm": "x"}, "data": {"options": {"a.b": 1}}}
+    assert nested(nested(asked)) == nested(asked)
+    assert asked["model"] == {"d_model": 8}, "what was given stays as it was"
+
+
+def test_a_run_depends_on_what_it_is_told_and_not_on_where_it_lies(toy):
+    keys = [inputs_key(toy, p) for p in ({"run.tier": "t"}, {"run": {"tier": "t", "dir": "/x"}}, {"run.tier": "u"}, {"lr": 1})]
+    assert keys[0] == keys[1] and len(set(keys)) == 3
+
+
+def test_a_notebook_run_by_plain_papermill_stops_in_its_first_cell(tmp_path, monkeypatch):
+    """papermill itself takes any parameter; the message is that of `check_parameters`."""
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    bad, out = {"model": {"n_layer": 2}}, tmp_path / "out.ipynb"
+    with pytest.raises(ValueError) as wanted:
+        check_parameters(STAGES, bad)
+    path = str(NOTEBOOKS / f"{STAGES}.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(path, str(out), bad, kernel_name="python3", cwd=str(NOTEBOOKS), progress_bar=False)
+    assert (error.value.ename, error.value.evalue) == ("ValueError", str(wanted.value))
+    assert error.value.source.startswith(f'lesson = Lesson("{STAGES}", globals())')
+    cells = [cell for cell in json.loads(out.read_text())["cells"] if cell["cell_type"] == "code"]
+    failed = next(i for i, cell in enumerate(cells) if "".join(cell["source"]) == error.value.source)
+    assert not any(cell["execution_count"] for cell in cells[failed + 1 :])
+
+
+# --- a lesson ------------------------------------------------------------------------------------------------------
+
+FEW = {"n_train": 24, "n_valid": 4, "n_test": 6}
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch):
+    monkeypatch.delenv(SHARE, raising=False)
+
+
+def a_lesson(name: str, **told) -> Lesson:
+    """A lesson as its notebook opens it, behind its parameters cell."""
+    defaults = {key: parameter.value for key, parameter in typed_parameters(name).items()}
+    return Lesson(name, {"data": FEW} | {k: v for k, v in (defaults | told).items() if k != "data" or v})
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "start"),
+    [(STEPS, {"method": "icot"}, "cot"), *((STAGES, {"method": m}, "stage-0") for m in ("coconut", "no_thought"))],
+)
+def test_what_starts_from_a_model_has_no_start_of_its_own(name, told, start):
+    alone, heir = (a_lesson(name, **told, run=run).method(longest_chain=21) for run in ({}, {"init_from": "somewhere"}))
+    assert alone.curriculum[0].name == start and alone.curriculum[0].steps == 900
+    assert [stage.name for stage in heir.curriculum] == [stage.name for stage in alone.curriculum[1:]]
+
+
+@pytest.mark.parametrize("name", [STEPS, STAGES, CODI])
+def test_without_steps_to_start_with_there_is_no_start(name):
+    lesson = a_lesson(name, start_steps=0)
+    assert not any(stage.name in ("cot", "stage-0") for stage in lesson.method("coconut").curriculum)
+    assert lesson.budget.start_steps == 0
+
+
+def test_steps_scale_and_none_stay_none(monkeypatch):
+    monkeypatch.setenv(SHARE, "0.5")
+    lesson = a_lesson(STAGES, run={"budget": 0.1}, start_steps=0, steps=1000, steps_per_stage=3)
+    assert lesson.budget == Budget(steps=50, steps_per_stage=1, start_steps=0, lr=lesson.parameters["lr"])
+    assert (lesson.scaled(100), lesson.scaled(1), lesson.scaled(0)) == (5, 1, 0)
+
+
+def test_training_has_the_fields_of_two():
+    lesson = a_lesson(STAGES, seed=7, lr=1e-4, training={"batch_size": 5, "warmup": 0, "schedule": "linear", "clip": 2.0})
+    assert lesson.training == TrainOptions(batch_size=5, clip=2.0, seed=7)
+    assert (lesson.budget.warmup, lesson.budget.schedule, lesson.budget.lr) == (0, "linear", 1e-4)
+    assert {(stage.warmup, stage.schedule) for stage in lesson.method().curriculum} == {(0, "linear")}
+
+
+def test_options_are_the_methods_own():
+    """Another method of the same lesson is made with its defaults, and with what the lesson says to it."""
+    lesson = a_lesson(STEPS, method="pause", options={"n_thoughts": 7})
+    assert (lesson.method().n_thoughts, lesson.method("pause").n_thoughts, lesson.method("cot").n_thoughts) == (7, 7, 0)
+    assert lesson.method("icot", longest_chain=15, n_thoughts=3).curriculum[-2].name == "icot-14"
+    assert a_lesson(STAGES).method(n_stages=1).n_thoughts == 1
+
+
+@pytest.mark.parametrize(("share", "budget", "status"), [("1", 1.0, "complete"), ("0.5", 1.0, "smoke"), ("1", 0.5, "smoke")])
+def test_a_run_in_short_is_recorded_as_such(share, budget, status, monkeypatch, tmp_path):
+    monkeypatch.setenv(SHARE, share)
+    lesson = a_lesson(STEPS, run={"dir": str(tmp_path / STEPS / "x--s0"), "budget": budget, "tier": "small"})
+    lesson.record(lesson.reasoner(lesson.method()), {"n": 6, "accuracy": 0.5})
+    record = json.loads((lesson.folder / "result.json").read_text())
+    assert (record["status"], record["tier"], record["n_evaluated"]) == (status, "small", 6)
+    assert (record["notebook"], record["variant"], record["seed"]) == (STEPS, "x", 0)
+    assert record["parameters"] == lesson.parameters
+
+
+def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
+    """Coconut after a CoT model that another lesson left."""
+    small = {"model": {"d_model": 16, "n_heads": 2}, "training": {"batch_size": 8, "validations": 1}}
+    first = a_lesson(STEPS, **small, steps=2, run={"dir": str(tmp_path / STEPS / "a--s0")})
+    reasoner = first.reasoner(first.method())
+    first.train(reasoner, first.method(), first.encode(reasoner))
+    first.record(reasoner, first.measure(reasoner, first.method())[0])
+
+    data = FEW | {"n_thoughts_at_test": 2, "max_tokens": 45, "max_new_tokens": 4}
+    data |= {"out_of_domain": {"short": {"n_steps": (2, 2), "sizes": {"test": 5}}}, "options": {"n_steps": [1, 4]}}
+    run = {"dir": str(tmp_path / STAGES / "b--s0"), "init_from": str(first.folder)}
+    second = a_lesson(STAGES, **small, steps=2, steps_per_stage=1, data=data, run=run)
+    method = second.method()
+    heir = second.reasoner(method)
+    encoded = second.encode(heir)
+    assert 0 < len(encoded) < 24 and max(problem.n_tokens for problem in encoded) <= 45
+    second.start(heir)
+    for (name, ours), theirs in zip(heir.lm.named_parameters(), reasoner.lm.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    history = second.train(heir, method, encoded)
+    assert len(history) == 4 and history["validation"].notna().sum() == 1
+    metrics, result = second.measure(heir, method)
+    assert {len(answer.thoughts) for answer in result.answers} == {2}, "as many as at test"
+    assert metrics["out_of_domain"]["short"]["n"] == 5
+    second.record(heir, metrics)
+    record = json.loads((second.folder / "result.json").read_text())
+    assert record["metrics"]["controls"].keys() == {"removed", "swapped", "mean"}
+    assert (record["metrics"]["train_steps"], record["metrics"]["n_trained_on"]) == (4, len(encoded))
+    assert record["tokens_per_answer"] == pytest.approx(sum(answer.n_tokens for answer in result.answers) / 6)
+    for ours, saved in zip(heir.parameters(), load_reasoner(second.folder).parameters(), strict=True):
+        assert torch.equal(ours, saved)
+
+
+def test_a_start_is_plain_cot_on_the_problems_given(monkeypatch, tmp_path):
+    lesson = a_lesson(CODI, start_steps=2, steps=1, start_lr=1e-2, model={"d_model": 16, "n_heads": 2})
+    reasoner = lesson.reasoner(lesson.method())
+    before = {name: p.detach().clone() for name, p in reasoner.named_parameters()}
+    lesson.start(reasoner)
+    assert all(torch.equal(p, before[name]) for name, p in reasoner.named_parameters()), "no problems, no start"
+    lesson.start(reasoner, lesson.encode(reasoner))
+    moved = {name for name, p in reasoner.named_parameters() if not torch.equal(p, before[name])}
+    assert moved and not any(name.startswith("writer.") for name in moved), "plain CoT asks no writer"
