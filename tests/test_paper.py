@@ -14,12 +14,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 from latent_costs import check_paper, estimate
 from latent_costs.estimate import SHAPES, blank_plan, lengths_key
 from latent_costs.rehearsal import Plan
-from latent_cot.coconut import CoconutOptions, coconut
-from latent_cot.codi import CodiOptions, codi
-from latent_cot.explicit import cot
+from latent_cot.curriculum import Budget
+from latent_cot.methods import make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded, collate
-from latent_cot.softcot import softcot
 from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions
 from latent_runs.grid import grid_path, parse_yaml, read_grid
@@ -33,12 +31,13 @@ SMALL = {
     else type(shape)(**OTHERS, num_attention_heads=4, tie_word_embeddings=True)
     for lm, shape in SHAPES.items()
 }
-METHODS = {
-    "cot": cot(5, 1e-3),
-    "coconut": coconut(CoconutOptions(), 1, 1, 1e-3),
-    "codi": codi(CodiOptions(), 5, 1e-3),
-    "softcot": softcot(4, 5, 1e-3, "x"),
+OPTIONS = {
+    "cot": {},
+    "coconut": {"latents_per_step": 2, "final_stage": True},
+    "codi": {"keep_last_step": False},
+    "softcot": {"n_thoughts": 4, "assistant": "x"},
 }
+METHODS = {name: make(name, options, Budget(steps=5, steps_per_stage=1, lr=1e-3)) for name, options in OPTIONS.items()}
 KINDS = [(name, lora) for name in METHODS for lora in (0, 8) if not (name == "softcot" and lora)]
 RUNS = {run.variant: run for run in read_grid(grid_path("paper"))}
 LENGTHS = json.loads(estimate.LENGTHS.read_text())
@@ -66,15 +65,14 @@ def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
         run = RUNS[variant]
         plan = blank_plan(run, LENGTHS[lengths_key(run)]["lengths"])
         steps = sum(stage.steps for stage in plan.method.curriculum)
-        problems = run.parameters["n_train"] - (100 if "csqa" in variant else 0)
+        problems = run.parameters["data.n_train"] - (100 if "csqa" in variant else 0)
         assert steps * plan.options.batch_size / problems == pytest.approx(wanted, rel=0.01), variant
         lora, lr = plan.reasoner.spec.lora_rank, plan.method.curriculum[-1].lr
         if variant.endswith("codi"):
             assert (lora, lr, plan.options.clip) == (128, 8e-4 if "llama" in variant else 3e-3, 2.0)
             assert plan.method.curriculum[0].warmup == pytest.approx(0.03 * steps, abs=1)
-            (options, *_) = plan.method.options
-            assert options.distill_weight == (20 if "llama" in variant else 1)
-            assert options.keep_last_step == ("csqa" in variant)
+            assert plan.method.options.distill_weight == (20 if "llama" in variant else 1)
+            assert plan.method.options.keep_last_step == ("csqa" in variant)
         elif "gpt2" not in variant and "llama" not in variant and "icot" not in variant:
             assert (lora, lr, plan.options.precision) == (0, 1e-4, "no")
             assert {(stage.schedule, stage.warmup) for stage in plan.method.curriculum} == {("constant_with_warmup", 0)}
@@ -90,7 +88,8 @@ def test_every_row_has_lengths():
 def made(lm: str, name: str, lora: int, precision: str = "no", attention: str = "sdpa") -> tuple[Plan, object]:
     """A small real model, and a batch of problems that are all alike: no padding."""
     method = METHODS[name]
-    spec = ReasonerSpec(lm=lm, writer=method.writer, lora_rank=lora, lora_dropout=0.0, d_assistant=32)
+    writer_options = {"d_assistant": 32} if name == "softcot" else {}
+    spec = ReasonerSpec(lm=lm, writer=method.writer, writer_options=writer_options, lora_rank=lora, lora_dropout=0.0)
     torch.manual_seed(0)
     model, rows = AutoModelForCausalLM.from_config(SMALL[lm], attn_implementation=attention), 6
     reasoner = Reasoner(add_lora(model, spec) if lora else model, tiny_tokenizer(("x",)), spec)
@@ -194,11 +193,11 @@ def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, monkeypat
 
 def test_two_processes_from_a_notebook_train_as_one(tmp_path, monkeypatch):
     monkeypatch.delenv("LATENT_COT_BUDGET", raising=False)  # 1 % of the steps, and not of 5 %
-    small = {"budget": 0.01, "n_train": 256, "n_valid": 8, "n_test": 8, "batch_size": 6}
+    small = {"run.budget": 0.01, "data": {"n_train": 256, "n_valid": 8, "n_test": 8}, "training.batch_size": 6}
     histories, finals = [], []
     for n in (1, 2):
         out = tmp_path / str(n) / "x--s0"
-        executed = run_notebook("03_coconut_stages", out, small | {"n_processes": n})
+        executed = run_notebook("03_coconut_stages", out, small | {"run.n_processes": n})
         assert ("Launching training on 2" in executed.read_text()) == (n == 2)
         with safe_open(out / "checkpoint.safetensors", framework="pt") as file:
             histories.append([entry["loss"] for entry in json.loads(file.metadata()["progress"])["history"]])
