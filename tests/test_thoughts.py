@@ -15,7 +15,7 @@ from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.sequences import IGNORED, Batch, Encoded, Sequence, collate, encode
 from latent_cot.supervision import read_question, supervise_language
 from latent_cot.tasks import load_task
-from latent_cot.thoughts import body, read, think
+from latent_cot.thoughts import body, read, read_given, think, think_in_parallel
 from latent_cot.tokens import tiny_tokenizer
 
 FAMILIES = ("gpt2", "llama")
@@ -176,6 +176,38 @@ def test_positions_count_real_tokens(family):
     torch.testing.assert_close(with_holes.hidden, without.hidden, **close)
     for a, b in zip(levels, dense, strict=True):
         torch.testing.assert_close(a[mask], b[0], **close)
+
+
+@families
+@writers
+def test_each_thought_was_written_by_its_state(family, writer):
+    """However it was had: one after another, all at once, given. The last state is that behind the last thought."""
+    reasoner = tiny_reasoner(family, writer)
+    batch = collate(sequences(reasoner, (3, 0, 2, 1)), reasoner.markers)
+    question, _ = read_question(reasoner, batch)
+    having = reasoner.lm, question, batch.n_thoughts, reasoner.writer
+    loop = think(*having)
+    ways = {"loop": loop, **{n: think_in_parallel(*having, n) for n in (1, 2, 3)}}
+    for had in ways.values():
+        assert had.states.shape == (4, 4, 32)
+        for i in range(3):
+            written = reasoner.writer(had.states[:, i], i)
+            torch.testing.assert_close(written[had.real[:, i]], had.thoughts[had.real[:, i], i], **close)
+    ways["given"] = read_given(reasoner.lm, question, batch.n_thoughts, loop.thoughts)
+    for had in (loop, ways[3], ways["given"]):
+        for row, n in enumerate(batch.n_thoughts.tolist()):
+            torch.testing.assert_close(had.states[row, : n + 1], loop.states[row, : n + 1], **close)
+    for had in ways.values():
+        last = had.states[torch.arange(4), batch.n_thoughts]
+        torch.testing.assert_close(last, had.context.hidden, **close)
+    torch.testing.assert_close(loop.states[:, 0], question.hidden, **close)
+
+
+def test_states_of_parallel_thoughts_are_the_same_alone_and_in_company():
+    reasoner = tiny_reasoner("gpt2", "projection", iterations=1)
+    company = prompts(reasoner, (3, 0, 2, 1))
+    for one, together in zip(company, answer_batch(reasoner, company, 2), strict=True):
+        torch.testing.assert_close(answer_batch(reasoner, [one], 2)[0].states, together.states, **close)
 
 
 # --- cached = uncached ---------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Reasoner(nn.Module):
     def head(self) -> nn.Module:
         return self.lm.get_output_embeddings()
 
-    def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
+    def embed(self, ids: Int[Tensor, "*batch tokens"]) -> Float[Tensor, "*batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
 
     def think(self, context: Context, batch: Batch, stop: Stop | None = None) -> Thinking:

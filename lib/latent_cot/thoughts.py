@@ -138,7 +138,8 @@ def think_in_parallel(
         written_by, thoughts = behind, torch.stack([write(behind[:, i], i) for i in range(width)], 1)
         read_once = read_given(lm, context, n_thoughts, thoughts)
         behind = read_once.states
-    return replace(read_once, states=torch.cat([written_by[:, :-1], behind[:, -1:]], 1))
+    wrote = _real(n_thoughts, width + 1)[..., None]  # all states but that behind a problem's last thought
+    return replace(read_once, states=torch.where(wrote, written_by, behind))
 
 
 def read_given(
