@@ -1,7 +1,7 @@
 """CoLaR: a thought is r words of the chain at once, and each predicts the next (Tan et al., 2505.16552, section 3).
 
     g_t = 1/sqrt(r) · sum_{j=1…r} e(word_{rt+j})              the next r words of the chain, compressed into one embedding
-    L_latent = |f(h_{t-1}) - sg[g_t]|² / var(g)               the latent head f says it before it is read
+    L_latent = |f(h_{t-1}) - sg[g_t]|² / var(e)               the latent head f says it before it is read
     L_words = - mean_j log p(word_{rt+j} | question, g_<t)    the LM head names its words
     L = L_words + L_answer + w · L_latent
 
@@ -27,6 +27,7 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.supervision import Losses, read_through
+from latent_cot.thoughts import body
 from latent_cot.tokens import EOT
 from latent_cot.writers import width_of, writer
 
@@ -40,7 +41,7 @@ class LatentHead(nn.Sequential):
         super().__init__(nn.Linear(d, d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d), nn.Linear(d, d))
         self.language_model, self.end = (lm,), tokenizer.convert_tokens_to_ids(EOT)
 
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int = 0) -> Float[Tensor, "batch d"]:
+    def forward(self, hidden: Float[Tensor, "*batch d"], i: int = 0) -> Float[Tensor, "*batch d"]:
         return super().forward(hidden)
 
     def stops(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
@@ -60,21 +61,23 @@ def compressed(compression: int) -> Arrange:
     def arrange(problem, markers, rng):
         words = tuple(chain.from_iterable(problem.steps))
         groups = tuple(words[i : i + compression] for i in range(0, len(words), compression))
-        return replace(sequence(problem, markers, len(groups), ()), said=groups, n_unsupervised=len(problem.tail))
+        return replace(sequence(problem, markers, len(groups), ()), said=groups, n_unsupervised=0)
 
     return arrange
 
 
 def supervise_colar(reasoner: Reasoner, batch: Batch, latent_weight: float) -> Losses:
     """The three losses; those on thoughts are means over the chain's words."""
-    spoken = batch.said != IGNORED
-    words, n_words = reasoner.embed(batch.said.clamp(min=0)) * spoken[..., None], spoken.sum(-1, keepdim=True)
-    target = words.sum(2) / n_words.clamp(min=1).sqrt()
+    said = batch.said[:, : int(batch.n_thoughts.max())]  # a micro-batch may be narrower than the batch
+    spoken = said != IGNORED
+    words, n_words = reasoner.embed(said.clamp(min=0)) * spoken[..., None], spoken.sum(-1, keepdim=True)
+    target = words.sum(2) / n_words.clamp(min=1).to(words).sqrt()
     seen = read_through(reasoner, batch, thoughts=target)
     before = seen.thinking.states[:, :-1]  # the state that each thought is predicted from
-    logits = reasoner.head(before)[:, :, None].expand(-1, -1, batch.said.shape[2], -1)
-    named = F.cross_entropy(logits[spoken], batch.said[spoken], reduction="sum")
-    off = (reasoner.writer(before) - target.detach()).square().mean(-1) / target[n_words.squeeze(-1) > 0].detach().var()
+    logits = reasoner.head(before)[:, :, None].expand(-1, -1, said.shape[2], -1)
+    named = F.cross_entropy(logits[spoken], said[spoken], reduction="sum")
+    table = next(body(reasoner.lm).get_input_embeddings().parameters()).detach()
+    off = (reasoner.writer(before) - target.detach()).square().mean(-1) / table.var()
     return {
         "ce": language_loss(seen.predicting, reasoner.head, batch.language),
         "words": named / batch.n_said,
