@@ -28,24 +28,8 @@ from latent_cot.curriculum import (
 from latent_cot.generation import answer_batch
 from latent_cot.methods import Method, make
 from latent_cot.methods.codi import CodiOptions, supervise_codi
-from latent_cot.models import (
-    Reasoner,
-    ReasonerSpec,
-    build_reasoner,
-    load_official,
-    load_reasoner,
-    save_reasoner,
-)
-from latent_cot.sequences import (
-    IGNORED,
-    ContextTooLong,
-    Encoded,
-    Sequence,
-    check_length,
-    collate,
-    encode,
-    length_grouped,
-)
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_official, load_reasoner, save_reasoner
+from latent_cot.sequences import IGNORED, ContextTooLong, Encoded, Sequence, check_length, collate, encode, length_grouped
 from latent_cot.supervision import supervise_language
 from latent_cot.tasks import Problem
 from latent_cot.thoughts import read, think
@@ -94,9 +78,7 @@ def test_codis_options_weigh_its_losses(distance, divide_by_std):
     batch = collate(sequences(reasoner, (2, 1)), reasoner.markers)
     options = CodiOptions(distance=distance, divide_by_std=divide_by_std)
     losses = supervise_codi(reasoner, batch, options)
-    weighed = supervise_codi(
-        reasoner, batch, replace(options, student_weight=2.0, teacher_weight=3.0, distill_weight=4.0)
-    )
+    weighed = supervise_codi(reasoner, batch, replace(options, student_weight=2.0, teacher_weight=3.0, distill_weight=4.0))
     for part, weight in (("student", 2), ("teacher", 3), ("distill", 4)):
         assert losses[part] > 0
         torch.testing.assert_close(weighed[part], weight * losses[part], **close)

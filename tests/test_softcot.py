@@ -59,9 +59,7 @@ def test_only_the_projection_learns(family, tmp_path):
     base, assistant = a_pair(family)
     frozen, helper, projection = state(base.lm), state(assistant.reasoner), state(base.writer)
     method = make("softcot", {"n_thoughts": 3, "assistant": "a"}, Budget(steps=6, lr=1e-2))
-    history = train(
-        base, method, assistant.encode(PROBLEMS[:12], base.tokenizer), OPTIONS, folder=tmp_path, progress_bar=False
-    )
+    history = train(base, method, assistant.encode(PROBLEMS[:12], base.tokenizer), OPTIONS, folder=tmp_path, progress_bar=False)
     assert history.loss.iloc[-1] < history.loss.iloc[0]
     optimised = {name.partition("/")[2] for name in load_file(tmp_path / "checkpoint.safetensors")}
     assert optimised == {"writer.weight", "writer.bias"}, "the optimiser holds the projection and nothing else"
@@ -77,9 +75,7 @@ def test_only_the_projection_learns(family, tmp_path):
 def test_without_thoughts_it_is_the_frozen_model(family):
     base, assistant = a_pair(family)
     plain = [all_steps()(p, base.markers, random.Random(0)) for p in encode(PROBLEMS[:5], base.tokenizer)]
-    losses = [
-        supervise_language(base, collate(batch, base.markers))["ce"] for batch in (arranged(assistant, base, 0), plain)
-    ]
+    losses = [supervise_language(base, collate(batch, base.markers))["ce"] for batch in (arranged(assistant, base, 0), plain)]
     assert losses[0].item() == losses[1].item()
 
 

@@ -304,9 +304,7 @@ def one_process(folder: str) -> None:
     for writer, method in METHODS.items():
         reasoner = tiny_reasoner("gpt2", writer)
         losses = torch.tensor(run(reasoner, method, options=TOGETHER)["loss"], dtype=torch.float64)
-        save_file(
-            {"losses": losses, **weights(reasoner)}, f"{folder}/{writer}-{PartialState().process_index}.safetensors"
-        )
+        save_file({"losses": losses, **weights(reasoner)}, f"{folder}/{writer}-{PartialState().process_index}.safetensors")
 
 
 def test_two_processes_train_as_one(tmp_path):
