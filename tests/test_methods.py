@@ -332,6 +332,15 @@ def test_thoughts_end_when_the_classifier_says_so(family):
         torch.testing.assert_close(a.thoughts, given.thoughts, **close)
 
 
+def test_the_classifier_learns_beside_any_method():
+    """CODI's other losses stay as they are without it, and the classifier learns what it learns from language alone."""
+    reasoner, plain = tiny_reasoner("gpt2", "projection", learned_stop=True), tiny_reasoner("gpt2", "projection")
+    batch = collate(sequences(reasoner, (3, 0, 1, 2)), reasoner.markers)
+    found, without = (supervise_codi(one, batch, CodiOptions()) for one in (reasoner, plain))
+    torch.testing.assert_close(found.pop("stop"), supervise_language(reasoner, batch)["stop"], **close)
+    torch.testing.assert_close(found, without, **close)
+
+
 def test_the_stop_loss_is_the_same_alone_and_in_company():
     reasoner = tiny_reasoner("gpt2", learned_stop=True)
     company = sequences(reasoner, (3, 0, 1, 2))
@@ -430,6 +439,15 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
     save_file(state | {"base_causallm.other": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"missing \['transformer.h.1.mlp.c_fc.weight'\], unexpected \['other'\]"):
         load_official(reasoner, tmp_path / "model.safetensors")
+
+
+def test_a_checkpoint_of_a_wider_model_and_an_empty_one_are_refused(tmp_path):
+    reasoner = tiny_reasoner("gpt2")
+    wide = official(reasoner, "coconut") | {"base_causallm.transformer.ln_f.weight": torch.zeros(33)}
+    for state, message in ((wide, r"model.safetensors does not fit: (.|\n)*\[33\]"), ({}, "missing")):
+        save_file(state, tmp_path / "model.safetensors")
+        with pytest.raises(ValueError, match=message):
+            load_official(reasoner, tmp_path / "model.safetensors")
 
 
 class Evil:

@@ -216,15 +216,16 @@ def load_official(reasoner: Reasoner, path: Path) -> None:
     Raises ValueError if they are for another model, or pair of models.
     """
     weights = read_weights(path)
-    if set(weights) <= {"weight", "bias", "projection.weight", "projection.bias"}:
-        lm, writer = {}, {name.removeprefix("projection."): w for name, w in weights.items()}
-    else:
-        prefixes = ("base_causallm.", "codi.")
-        lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
-        writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
-        # Coconut's wrapper repeats the embedding under its own name; a bare LM state dict is taken as it is.
-        load_lm(reasoner.lm, lm or {n: w for n, w in weights.items() if not n.startswith("embedding.")})
+    only_writer = bool(weights) and set(weights) <= {"weight", "bias", "projection.weight", "projection.bias"}
+    prefixes = ("base_causallm.", "codi.")
+    lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
+    writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
+    if only_writer:
+        writer = {name.removeprefix("projection."): w for name, w in weights.items()}
     try:
-        reasoner.writer.load_state_dict(writer or reasoner.writer.state_dict())
+        if not only_writer:  # Coconut's wrapper repeats the embedding under its own name; a bare LM is taken as it is
+            load_lm(reasoner.lm, lm or {n: w for n, w in weights.items() if not n.startswith("embedding.")})
+        if writer:
+            reasoner.writer.load_state_dict(writer)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit: {error}") from None
