@@ -283,3 +283,24 @@ def test_a_start_is_plain_cot_on_the_problems_given(monkeypatch, tmp_path):
     lesson.start(reasoner, lesson.encode(reasoner))
     moved = {name for name, p in reasoner.named_parameters() if not torch.equal(p, before[name])}
     assert moved and not any(name.startswith("writer.") for name in moved), "plain CoT asks no writer"
+
+
+def test_a_method_without_training_is_measured_and_recorded(tmp_path):
+    """Soft Thinking after a CoT model, as its registered row asks for it."""
+    small = {"model": {"d_model": 16, "n_heads": 2}, "data": FEW | {"max_new_tokens": 4}}
+    first = a_lesson(STEPS, **small, steps=1, training={"batch_size": 8}, run={"dir": str(tmp_path / STEPS / "a--s0")})
+    cot = first.reasoner(first.method())
+    first.train(cot, first.method(), first.encode(cot), validate=False)
+    first.record(cot, {"n": 6})
+    run = {"dir": str(tmp_path / "09_own_method" / "b--s0"), "init_from": str(first.folder)}
+    lesson = a_lesson("09_own_method", **small, method="soft_thinking", steps=0, options={"n_thoughts": 3}, run=run)
+    method = lesson.method()
+    reasoner = lesson.reasoner(method)
+    lesson.start(reasoner)
+    assert lesson.train(reasoner, method, lesson.encode(reasoner)).empty
+    lesson.record(reasoner, lesson.measure(reasoner, method)[0])
+    for ours, theirs in zip(reasoner.parameters(), cot.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    record = json.loads((lesson.folder / "result.json").read_text())
+    assert (record["metrics"]["train_steps"], record["status"]) == (0, "complete")
+    assert record["metrics"]["controls"].keys() == {"removed", "swapped", "mean"}
