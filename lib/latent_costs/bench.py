@@ -1,37 +1,37 @@
-"""How fast this machine trains and answers: `python -m latent_costs.bench [--json PATH]`, or `make bench`.
+"""How fast this machine trains and answers at GPT-2's size: `python -m latent_costs.bench [--json PATH]`, or `make bench`.
 
-GPT-2's shape (124M parameters), random weights, no dropout; real GSM8k-Aug lines if LATENT_COT_DATA has them, else
-random tokens in the same lengths. Of the length-grouped batches, those in the middle of equal slices (short to long) are
-timed: they stand for the data. A training step is forward, backward, clipping and AdamW; answers have all their new
-tokens, as a random model ends none. FLOPs are those PyTorch counts (on a CPU without attention itself, a few percent);
-the peak is the best square matrix product of the same run.
+Random weights, no dropout, and random tokens in the recorded lengths of GSM8k-Aug's lines (`lengths.json`), so that every
+machine does the same. Trained is one pass over them, answered are all of them, with all their new tokens, as a random model
+ends none. Both are done twice: first their FLOPs are counted by PyTorch (on a CPU without attention itself, a few percent),
+then they are timed. The peak is the best square matrix product of the same run.
 """
 
 import argparse
 import json
-import os
 import random
-import statistics
+import time
 import timeit
 from collections.abc import Callable
-from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from latent_costs.estimate import LENGTHS, cut, encoded_lengths
 from latent_cot.curriculum import Budget
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
-from latent_cot.sequences import Batch, Encoded, Sequence, collate, encode, length_grouped
-from latent_cot.tasks import load_task
-from latent_cot.tokens import EOS, add_markers
+from latent_cot.sequences import Encoded, Sequence
+from latent_cot.tokens import tiny_tokenizer
+from latent_cot.training import TrainOptions, train
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -41,131 +41,79 @@ class Size:
     d_model: int = 768
     n_layers: int = 12
     n_heads: int = 12
-    vocabulary: int = 50_257  # of made-up words, where the real tokenizer is not at hand
+    vocabulary: int = 50_257
     lora_rank: int = 128
-    problems: int = 400
-    batch_size: int = 8  # training
-    batches: int = 2
-    asked: int = 16  # answered at once
+    batch_size: int = 8  # in training
+    asked: int = 8  # answered at once
     new_tokens: tuple[int, int] = (8, 32)  # of an answer; of steps and answer
-    repeats: int = 3
     matrix: int = 2048
-
-
-def load_problems(size: Size) -> tuple[PreTrainedTokenizerBase, list[Encoded], str]:
-    """GPT-2's tokenizer, a sample of GSM8k-Aug's training lines, and what they are; made up without LATENT_COT_DATA."""
-    rng, folder = random.Random(0), Path(os.environ.get("LATENT_COT_DATA", "")) / "gpt2_tokenizer"
-    if (folder / "encoder.json").exists():
-        tokenizer = GPT2TokenizerFast(vocab=str(folder / "encoder.json"), merges=str(folder / "vocab.bpe"))
-        add_markers(tokenizer)
-        lines = rng.sample(load_task("gsm8k-aug").splits["train"], size.problems)
-        return tokenizer, encode(lines, tokenizer), "GSM8k-Aug lines, GPT-2's tokenizer"
-    words = {EOS: 0, **{f"w{i}": i for i in range(1, size.vocabulary)}}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, EOS)), eos_token=EOS)
-    add_markers(tokenizer)
-
-    def tokens(n: int) -> tuple[int, ...]:
-        return tuple(rng.randrange(1, size.vocabulary) for _ in range(n))
-
-    def made_up(i: int) -> Encoded:  # as measured: question 32, 48, 79 tokens (10, 50, 90 %), 2.7 steps of 9, answer 6
-        question = tokens(min(max(round(rng.lognormvariate(3.87, 0.36)), 11), 214))
-        steps = tuple(tokens(9) for _ in range(rng.choices((1, 2, 3, 4, 5), (2, 4, 3, 2, 1))[0]))
-        return Encoded(str(i), question, steps, (*tokens(5), tokenizer.eos_token_id), 3)
-
-    return tokenizer, [made_up(i) for i in range(size.problems)], "random tokens in GSM8k-Aug's lengths"
 
 
 def build(tokenizer: PreTrainedTokenizerBase, size: Size, writer: str, lora: bool = False) -> Reasoner:
     """A random model, computed as `models.build_reasoner` has it."""
     torch.manual_seed(0)
     spec = ReasonerSpec(lm="gpt2", writer=writer, lora_rank=size.lora_rank if lora else 0, lora_dropout=0.0)
-    shape = {"n_embd": size.d_model, "n_layer": size.n_layers, "n_head": size.n_heads, "vocab_size": len(tokenizer)}
-    others = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0, "activation_function": "gelu_pytorch_tanh"}
-    lm = GPT2LMHeadModel(GPT2Config(**shape, **others))
-    return Reasoner(add_lora(lm, spec) if lora else lm, tokenizer, spec)
-
-
-def grouped(lengths: Seq[int], batch_size: int) -> list[list[int]]:
-    """Length-grouped batches of indices, shortest first."""
-    batches = length_grouped(lengths, batch_size, torch.Generator().manual_seed(0))
-    return sorted(batches, key=lambda batch: sum(lengths[i] for i in batch) / len(batch))
-
-
-def middles(items: Seq, n: int) -> list:
-    """The items in the middle of n equal slices."""
-    return [items[int((i + 0.5) * len(items) / n)] for i in range(n)]
-
-
-def padding_share(batches: Seq[Batch]) -> float:
-    blocks = [block for b in batches for block in (b.language, b.teacher) if block is not None]
-    masks = [*(b.question_mask for b in batches), *(block.mask for block in blocks)]
-    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+    config = cut("openai-community/gpt2", size.n_layers)
+    config.update({"n_embd": size.d_model, "n_head": size.n_heads, "vocab_size": len(tokenizer)})
+    config.update({"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0})
+    lm = AutoModelForCausalLM.from_config(config)
+    return Reasoner(add_lora(lm, spec) if lora else lm, tokenizer, spec).to(DEVICE)
 
 
 def matmul_peak(dtype: torch.dtype, n: int) -> float:
-    a = torch.randn(n, n).to(dtype)
-    return 2 * n**3 / min(timeit.repeat(lambda: a @ a, number=1, repeat=10))  # FLOP/s
+    """FLOP/s."""
+    a = torch.randn(n, n, device=DEVICE).to(dtype)
+    return 2 * n**3 / min(timeit.repeat(lambda: (a @ a)[0, 0].item(), number=1, repeat=10))
 
 
-def train(reasoner: Reasoner, method: Method, batches: Seq[Batch], optimizer: torch.optim.Optimizer, bf16: bool) -> None:
-    for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = sum(method.supervise(reasoner, batch).values())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(reasoner.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+def training(reasoner: Reasoner, method: Method, problems: list[Encoded], batch_size: int, precision: str) -> float:
+    """Seconds of one pass over the problems."""
+    options = TrainOptions(batch_size=batch_size, precision="bf16" if precision == "bf16" else "no", validations=0)
+    return (batch_size / train(reasoner, method, problems, options, progress_bar=False).problems_per_second).sum()
 
 
-def ask(reasoner: Reasoner, prompts: Seq[Sequence], new_tokens: int, at_once: int, bf16: bool) -> None:
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+def asking(reasoner: Reasoner, prompts: list[Sequence], new_tokens: int, at_once: int, precision: str) -> float:
+    """Seconds of an answer to each prompt."""
+    started = time.perf_counter()
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bf16"):
         answer(reasoner, prompts, new_tokens, at_once)
+    return time.perf_counter() - started
 
 
 def bench(size: Size, show: Callable[[dict], None] = lambda row: None) -> dict:
     """Measure every row, show it as it comes, return them all with what they stand on."""
-    tokenizer, problems, data = load_problems(size)
-    peaks = {"fp32": matmul_peak(torch.float32, size.matrix), "bf16": matmul_peak(torch.bfloat16, size.matrix)}
-    result = {"data": data, "threads": torch.get_num_threads(), "padding": {}, "rows": [],
-              "peak_gflop_per_second": {precision: peak / 1e9 for precision, peak in peaks.items()}}  # fmt: skip
+    tokenizer, rng = tiny_tokenizer(tuple(f"w{i}" for i in range(size.vocabulary))), random.Random(0)
+    lengths = json.loads(LENGTHS.read_text())["gsm8k-aug openai-community/gpt2"]["lengths"]
+    lengths = lengths[::5] + lengths[3::5]  # still from the shortest to the longest
+    problems = encoded_lengths(lengths, token=lambda: rng.randrange(6, len(tokenizer)))  # none of the special ones
+    peaks = {name: matmul_peak(dtype, size.matrix) for name, dtype in PRECISIONS.items()}
+    rows: list[dict] = []
 
-    def add(what: str, n_examples: int, run: Callable[[bool], object]) -> None:
+    def add(what: str, run: Callable[..., float]) -> None:
         for precision, peak in peaks.items():
-            timed = partial(run, precision == "bf16")
             with FlopCounterMode(display=False) as counter:
-                timed()  # warms up
-            median = statistics.median(timeit.repeat(timed, number=1, repeat=size.repeats))
-            speed = counter.get_total_flops() / median
-            row = {"what": what, "precision": precision, "examples_per_second": n_examples / median}
-            result["rows"].append(row | {"gflop_per_second": speed / 1e9, "share_of_peak": speed / peak})
-            show(result["rows"][-1])
+                run(precision=precision)  # warms up
+            seconds = run(precision=precision)
+            speed = counter.get_total_flops() / seconds
+            row = {"what": what, "precision": precision, "examples_per_second": len(problems) / seconds}
+            rows.append(row | {"gflop_per_second": speed / 1e9, "share_of_peak": speed / peak})
+            show(rows[-1])
 
-    coconut_method = make("coconut", {"latents_per_step": 2, "final_stage": True}, Budget(1, 1))
-    codi_method = make("codi", {"keep_last_step": False}, Budget(1))
     answerer = build(tokenizer, size, "hidden")
-    at_once = grouped([len(p.question) for p in problems], size.asked)
-    asked = [problems[i] for batch in middles(at_once, 2) for i in batch]
     for what, n_thoughts, new_tokens in (("6 thoughts, answer", 6, size.new_tokens[0]), ("steps", 0, size.new_tokens[1])):
-        prompts = [prompt(p, answerer.markers, n_thoughts, marked=n_thoughts > 0) for p in asked]
-        run = partial(ask, answerer, prompts, new_tokens, size.asked)
-        add(f"Generation: {what} ({new_tokens} tokens)", len(asked), run)
-
-    for what, method, lora in (
-        ("Coconut training, last stage", coconut_method, False),
-        (f"CODI training, LoRA r={size.lora_rank}", codi_method, True),
-        ("CODI training, all weights", codi_method, False),
-    ):
-        reasoner = build(tokenizer, size, method.writer, lora)
-        rng, markers = random.Random(0), reasoner.markers
-        arranged = [method.curriculum[-1].arrange(problem, markers, rng) for problem in problems]
-        batches = {"random": torch.arange(len(problems)).split(size.batch_size),
-                   "grouped": grouped([problem.n_tokens for problem in problems], size.batch_size)}  # fmt: skip
-        made = {how: [collate([arranged[i] for i in rows], markers) for rows in batches[how]] for how in batches}
-        result["padding"][method.name] = {how: padding_share(made[how]) for how in made}
-        timed = middles(made["grouped"], size.batches)
-        optimizer = torch.optim.AdamW([p for p in reasoner.parameters() if p.requires_grad], lr=1e-4, fused=True)
-        add(what, sum(len(batch.ids) for batch in timed), partial(train, reasoner, method, timed, optimizer))
-    return result
+        prompts = [prompt(p, answerer.markers, n_thoughts, marked=n_thoughts > 0) for p in problems]
+        add(f"Generation: {what} ({new_tokens} tokens)", partial(asking, answerer, prompts, new_tokens, size.asked))
+    recipes: tuple[tuple[str, str, dict, bool], ...] = (
+        ("Coconut training, last stage", "coconut", {"latents_per_step": 2}, False),
+        (f"CODI training, LoRA r={size.lora_rank}", "codi", {}, True),
+        ("CODI training, all weights", "codi", {}, False),
+    )
+    for what, name, options, lora in recipes:
+        method = make(name, options, Budget(len(problems) // size.batch_size, lr=1e-4))
+        method = replace(method, curriculum=method.curriculum[-1:])
+        add(what, partial(training, build(tokenizer, size, method.writer, lora), method, problems, size.batch_size))
+    speeds = {precision: peak / 1e9 for precision, peak in peaks.items()}
+    return {"device": DEVICE, "threads": torch.get_num_threads(), "rows": rows, "peak_gflop_per_second": speeds}
 
 
 def main() -> None:
@@ -177,9 +125,7 @@ def main() -> None:
     result = bench(Size(), lambda row: print(line.format(**row), flush=True))
     for precision, peak in result["peak_gflop_per_second"].items():
         print(f"{'Matrix product (the peak)':42}{precision:6}{'':12}{peak:10.0f}")
-    for method, share in result["padding"].items():
-        print(f"Padding, {method}: {share['grouped']:.1%} in length-grouped batches, {share['random']:.1%} in random ones")
-    print(f"{result['data']}; {result['threads']} threads")
+    print(f"{result['device']}, {result['threads']} threads")
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n")
 

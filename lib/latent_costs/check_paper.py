@@ -33,7 +33,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_costs.estimate import (
     COLUMNS,
@@ -66,11 +66,11 @@ LAYERS_KEPT = 2
 SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
 
 
-def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerFast:
+def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerBase:
     """GPT-2's own tokenizer; for others SmolLM2's with unused words up to the size of the vocabulary."""
     if "gpt2" in lm:
         folder = Path(os.environ["LATENT_COT_DATA"]) / "gpt2_tokenizer"
-        return GPT2TokenizerFast(vocab=str(folder / "encoder.json"), merges=str(folder / "vocab.bpe"))
+        return GPT2Tokenizer(vocab=str(folder / "encoder.json"), merges=str(folder / "vocab.bpe"))
     tokenizer = AutoTokenizer.from_pretrained(smollm2_folder())
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     words = parts["model"]["vocab"]
@@ -101,13 +101,13 @@ def nearest(name: str, **options: Any) -> Task:
     """The real lines of a task, or those nearest to them, in full."""
     if name != "gsm8k-aug-nl":
         return load_task(NEAREST.get(name, name), **options)
-    splits = {}
-    for split in ("train", "test"):
-        records = read_records(Path(os.environ["LATENT_COT_DATA"]) / "gsm8k" / f"{split}.jsonl")
-        parts = ((record["question"], *record["answer"].split("####"), place) for place, record in records)
-        sentences = ((q, re.sub("<<.*?>>", "", steps).strip().splitlines(), a.strip(), place) for q, steps, a, place in parts)
-        splits[split] = tuple(Problem(q, tuple(steps), a, place) for q, steps, a, place in sentences)
-    return replace(load_task("gsm8k"), splits=splits)
+    splits: dict[str, list[Problem]] = {"train": [], "test": []}
+    for split, problems in splits.items():
+        for place, record in read_records(Path(os.environ["LATENT_COT_DATA"]) / "gsm8k" / f"{split}.jsonl"):
+            steps, answer = str(record["answer"]).split("####")
+            sentences = re.sub("<<.*?>>", "", steps).strip().splitlines()
+            problems.append(Problem(str(record["question"]), tuple(sentences), answer.strip(), place))
+    return replace(load_task("gsm8k"), splits={split: tuple(problems) for split, problems in splits.items()})
 
 
 def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **options: Any) -> Task:
@@ -151,11 +151,9 @@ def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple
     """Rehearse a run and take two steps: its estimate, losses and lengths. `models` are folders, `built` the last reasoners."""
 
     def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
-        key = repr(spec)
-        if key not in built:
-            for other, reasoner in [*built.items()]:
-                if reasoner.spec.lm == models[spec.lm] or reasoner.spec.lm not in map(models.get, names):
-                    del built[other]
+        if (key := repr(spec)) not in built:
+            while len(built) >= len(names):  # the oldest goes
+                del built[next(iter(built))]
             gc.collect()
             built[key] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
             for parameter in built[key].parameters():
@@ -165,7 +163,7 @@ def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple
 
     names = models_of(run)
     sampled = functools.partial(sampled_task, lines=LINES if len(names) == 1 else FEW)
-    plan = rehearse(run, {"load_task": sampled, "build_reasoner": build, "warm_start": lambda *_: None})
+    plan = rehearse(run, sampled, build)
     losses, lengths = two_steps(plan), sample(plan.problems)
     blank = blank_plan(run, lengths)
     cost = estimate(blank)
@@ -185,7 +183,8 @@ def main(argv: Sequence[str]) -> int:
     runs.sort(key=lambda run: (list(SHAPES).index(models_of(run)[0]), run.notebook))  # few models are built twice
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    started, failed, kept, built = time.monotonic(), [], {}, {}
+    started, built = time.monotonic(), dict[str, Reasoner]()
+    failed, kept = list[str](), dict[str, dict[str, object]]()
     print(line(COLUMNS), "loss, loss  seconds  stands on", sep="  ")
     with tempfile.TemporaryDirectory() as folder:
         models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(lm for run in runs for lm in models_of(run))}

@@ -19,17 +19,17 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig, Qwen2Config
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
 from latent_costs.rehearsal import Plan, rehearse
-from latent_cot.methods.softcot import Assistant
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
@@ -40,34 +40,10 @@ from latent_cot.tokens import tiny_tokenizer
 from latent_runs.grid import Run, grid_path, read_grid
 from latent_runs.records import replace_block
 
-LLAMA = {"vocab_size": 128_256, "num_key_value_heads": 8, "max_position_embeddings": 131_072, "rms_norm_eps": 1e-5}
-QWEN = {"max_position_embeddings": 32_768, "rms_norm_eps": 1e-6}
 SHAPES: dict[str, PreTrainedConfig] = {  # as published
-    "openai-community/gpt2": GPT2Config(activation_function="gelu_pytorch_tanh"),
-    "meta-llama/Llama-3.2-1B-Instruct": LlamaConfig(
-        hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
-        tie_word_embeddings=True, **LLAMA
-    ),
-    "meta-llama/Llama-3.2-3B-Instruct": LlamaConfig(
-        hidden_size=3072, intermediate_size=8192, num_hidden_layers=28, num_attention_heads=24,
-        tie_word_embeddings=True, **LLAMA
-    ),
-    "meta-llama/Meta-Llama-3-8B-Instruct": LlamaConfig(
-        hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32,
-        **LLAMA | {"max_position_embeddings": 8192}
-    ),
-    "meta-llama/Llama-3.1-8B-Instruct": LlamaConfig(
-        hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, **LLAMA
-    ),
-    "Qwen/Qwen2.5-1.5B-Instruct": Qwen2Config(
-        vocab_size=151_936, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28, num_attention_heads=12,
-        num_key_value_heads=2, tie_word_embeddings=True, **QWEN
-    ),
-    "Qwen/Qwen2.5-7B-Instruct": Qwen2Config(
-        vocab_size=152_064, hidden_size=3584, intermediate_size=18_944, num_hidden_layers=28, num_attention_heads=28,
-        num_key_value_heads=4, **QWEN
-    ),
-}  # fmt: skip
+    name: AutoConfig.for_model(**shape)
+    for name, shape in json.loads(Path(__file__).with_name("shapes.json").read_text()).items()
+}
 PEAKS = {"A100": {"no": 19.5e12, "bf16": 312e12}, "H100": {"no": 67e12, "bf16": 989e12}}  # dense FLOP/s, data sheets (SXM)
 UTILISATION = {"no": 0.5, "bf16": 0.25}  # assumed share of the peak that long reads reach, forward and backward
 LAYER_SECONDS = 1e-3  # assumed least time of one layer, forward and backward, however few tokens it reads: kernel launches
@@ -105,20 +81,13 @@ class Estimate:
     hours: Mapping[str, float]  # by GPU
 
 
-class _Blank(Reasoner):
-    """A reasoner that cannot be moved to a device: it has no values."""
-
-    def to(self, *_) -> Reasoner:
-        return self
-
-
-def blank_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
+def blank_reasoner(spec: ReasonerSpec) -> Reasoner:
     """A reasoner of a published shape, without values. Raises `KeyError` for a model that is not in `SHAPES`."""
     config = copy.deepcopy(SHAPES[spec.lm])
     config.vocab_size += 3  # <pad>, <bot>, <eot>
     with torch.device("meta"):
         lm = AutoModelForCausalLM.from_config(config)
-        return _Blank(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
+        return Reasoner(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
 
 
 def cut(lm: str, n_layers: int) -> PreTrainedConfig:
@@ -135,7 +104,7 @@ def shape_of(reasoner: Reasoner) -> Shape:
         found = ((name, m.weight) for name, m in module.named_modules() if isinstance(m, nn.Linear | Conv1D))
         return sum(weight.numel() for name, weight in found if ("lora_" in name) == lora)
 
-    config = body(reasoner.lm).config
+    config, head = body(reasoner.lm).config, cast(nn.Linear, reasoner.head)
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     parameters = list(reasoner.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -144,13 +113,13 @@ def shape_of(reasoner: Reasoner) -> Shape:
         trained=trained,
         matmul=matrices(body(reasoner.lm), lora=False),
         lora=matrices(body(reasoner.lm), lora=True),
-        head=reasoner.head.weight.numel(),
-        vocabulary=len(reasoner.head.weight),
+        head=head.weight.numel(),
+        vocabulary=len(head.weight),
         writer=matrices(reasoner.writer, lora=False),
         layers=config.num_hidden_layers,
         attention=width * config.num_attention_heads,
         keys=width * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
-        full=reasoner.head.weight.requires_grad,
+        full=head.weight.requires_grad,
         frozen=not any(p.requires_grad for p in reasoner.lm.parameters()),
     )
 
@@ -259,36 +228,36 @@ def sample(problems: Sequence[Encoded], n: int = 40) -> list:
     return [[len(p.question), [len(step) for step in p.steps], len(p.answer), len(p.tail)] for p in picked]
 
 
-def blank_plan(run: Run, lengths: Lengths) -> Plan:
-    """The run rehearsed with a model that has only shapes and problems that have only lengths."""
-    n_thoughts = run.parameters.get("options.n_thoughts", 4)
-    states = torch.zeros(1, n_thoughts, 1) if "assistants" in run.parameters else None
-    problems = [
-        Encoded(str(i), (0,) * question, tuple((0,) * step for step in steps), (0,) * answer, answer - 3, (0,) * tail, states)
+def encoded_lengths(lengths: Lengths, states: torch.Tensor | None = None, token: Callable[[], int] = int) -> list[Encoded]:
+    """Problems of these lengths, of tokens that mean nothing."""
+
+    def some(n: int) -> tuple[int, ...]:
+        return tuple(token() for _ in range(n))
+
+    return [
+        Encoded(str(i), some(question), tuple(map(some, steps)), some(answer), answer - 3, some(tail), states)
         for i, (question, steps, answer, tail) in enumerate(lengths)
     ]
+
+
+def blank_plan(run: Run, lengths: Lengths) -> Plan:
+    """The run rehearsed with a model that has only shapes and problems that have only lengths."""
+    states = torch.zeros(1, run.parameters.get("options.n_thoughts", 4), 1) if "assistants" in run.parameters else None
+    problems = encoded_lengths(lengths, states)
     built: list[Reasoner] = []
 
     def build(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         built.append(blank_reasoner(spec))
         return built[-1]
 
-    class BlankAssistant(Assistant):
-        def encode(self, some: Sequence[Problem], *_) -> list[Encoded]:
-            return problems[: len(some)]
-
     texts = tuple(Problem("", ("",) * len(problem.steps), "") for problem in problems)
     task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), grade_number)
-    stand_ins = {
-        "load_task": lambda *_, **__: task,
-        "encode": lambda some, *_: problems[: len(some)],
-        "build_reasoner": build,
-        "warm_start": lambda *_: None,
-        "Reasoner": _Blank,
-        "Assistant": BlankAssistant,
-        "fingerprint_state_dict": lambda *_: "",
+    more = {
+        "latent_runs.lesson.encode": lambda some, *_: problems[: len(some)],
+        "latent_cot.methods.softcot.Assistant.encode": lambda assistant, some, *_, **__: problems[: len(some)],
+        "latent_runs.records.fingerprint_state_dict": lambda *_: "",
     }
-    plan = rehearse(run, stand_ins)
+    plan = rehearse(run, lambda *_, **__: task, build, more)
     others = {id(p): p.numel() for reasoner in built if reasoner.lm is not plan.reasoner.lm for p in reasoner.parameters()}
     return replace(plan, others=sum(others.values()))
 

@@ -1,4 +1,4 @@
-"""A run up to the moment at which it would train: the notebook's own cells, in this process, with some names stood in for.
+"""A run up to the moment at which it would train: the notebook's own cells, in this process, with some functions stood in for.
 
 So a grid's row can be checked and its cost estimated from what the notebook really builds.
 """
@@ -6,11 +6,9 @@ So a grid's row can be checked and its cost estimated from what the notebook rea
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,7 @@ from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded
 from latent_cot.training import TrainOptions
 from latent_runs.grid import Run
+from latent_runs.lesson import Lesson
 from latent_runs.settings import nested, notebook_path
 
 
@@ -39,36 +38,42 @@ class _Reached(Exception):
     """The training cell was reached."""
 
 
-def rehearse(run: Run, stand_ins: Mapping[str, Callable]) -> Plan:
-    """Execute the notebook of `run` up to its training cell, without the cells tagged `needs-weights`.
+def rehearse(run: Run, load_task: Callable, build_reasoner: Callable, more: Mapping[str, object] | None = None) -> Plan:
+    """Execute the notebook of `run` up to the training of its own method, without the cells tagged `needs-weights`.
 
-    `stand_ins` take the place of the functions of these names wherever methods and lessons use them. Raises what the cells
-    raise, `LookupError` if there is no training cell.
+    `load_task`, `build_reasoner` and what `more` names in full stand in for the real ones. Raises what the cells raise,
+    `LookupError` if there is no such training.
     """
 
-    def train_on(n_processes: int, *arguments: Any, **options: Any) -> None:
-        raise _Reached(*arguments[:4])
+    def train(lesson: Lesson, reasoner: Reasoner, method: Method, encoded: Sequence[Encoded], *_: Any, **__: Any) -> None:
+        if method.name == lesson.parameters["method"]:
+            raise _Reached(Plan(reasoner, method, encoded, lesson.training))
 
+    stand_ins = {
+        "latent_runs.lesson.load_task": load_task,
+        "latent_runs.lesson.build_reasoner": build_reasoner,
+        "latent_cot.models.build_reasoner": build_reasoner,
+        "latent_runs.lesson.warm_start": lambda *_: None,
+        "latent_runs.lesson.Lesson.train": train,
+        "latent_cot.models.Reasoner.to": lambda reasoner, *_: reasoner,
+        **(more or {}),
+    }
+    # One problem for the test: where training problems follow those, some are left.
     namespace: dict[str, Any] = {}
-    path = notebook_path(run.notebook)
+    path, parameters = notebook_path(run.notebook), nested(run.arguments | {"data.n_test": 1})
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    importlib.import_module("latent_runs.lesson")  # loaded, so that its names can be stood in for
-    modules = [module for name, module in sys.modules.items() if name.startswith(("latent_cot.", "latent_runs."))]
     with contextlib.ExitStack() as stack:
+        for name, stand_in in stand_ins.items():
+            stack.enter_context(patch(name, stand_in))
         stack.enter_context(patch.dict(os.environ, LATENT_COT_BUDGET="1"))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        for name, stand_in in {**stand_ins, "train_on": train_on}.items():
-            for module in (module for module in modules if hasattr(module, name)):
-                stack.enter_context(patch.object(module, name, stand_in))
         for cell in cells:
             tags = cell["metadata"].get("tags", ())
             if "needs-weights" not in tags:
                 try:
                     exec(compile("".join(cell["source"]), path.name, "exec"), namespace)
                 except _Reached as reached:
-                    return Plan(*reached.args)
+                    return reached.args[0]
             if "parameters" in tags:
-                given = nested(run.arguments)
-                # One test problem: where training problems follow the test problems, some are left.
-                namespace.update(given | {"data": given.get("data", {}) | {"n_test": 1}})
+                namespace.update(parameters)
     raise LookupError(f"{path.name} has no training cell")
