@@ -9,13 +9,15 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from accelerate.state import AcceleratorState
 
 from latent_cot.curriculum import Budget
 from latent_cot.decodings import by_steps, decode_all
@@ -27,7 +29,7 @@ from latent_cot.tasks import Task, load_task
 from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
-from latent_runs.settings import Data, Run, check_parameters
+from latent_runs.settings import Data, FrozenTable, Run, check_parameters
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
 
@@ -54,9 +56,21 @@ class Lesson:
         return max(1, round(steps * self._share)) if steps else 0
 
     @cached_property
+    def frozen(self) -> FrozenTable:
+        return FrozenTable(**self._group("frozen"))
+
+    @cached_property
     def problems(self) -> Task:
-        sizes = {"train": self.data.n_train, "valid": self.data.n_valid, "test": self.data.n_test}
-        return load_task(self.parameters["task"], sizes=sizes, **self.data.options)
+        """The splits train, valid and test; in lesson 05, which validates nothing, train and test, from the splits that the
+        group `frozen` names: where they are the same one, its first problems are for the test."""
+        name, data = self.parameters.get("task", "arithmetic"), self.data
+        if "frozen" not in self.parameters:
+            sizes = {"train": data.n_train, "valid": data.n_valid, "test": data.n_test}
+            return load_task(name, sizes=sizes, **data.options)
+        train, test = self.frozen.train_split, self.frozen.test_split
+        before = data.n_test if train == test else 0
+        found = load_task(name, sizes={test: data.n_test, train: before + data.n_train}, **data.options)
+        return replace(found, splits={"train": found.splits[train][before:], "test": found.splits[test][: data.n_test]})
 
     @cached_property
     def training(self) -> TrainOptions:
@@ -84,9 +98,9 @@ class Lesson:
         own = {"writer": method.writer, "writer_options": dict(method.writer_options), "words": self.problems.words or ()}
         return build_reasoner(ReasonerSpec(**own | spec | self._group("model")), self.seed)
 
-    def encode(self, reasoner: Reasoner) -> list[Encoded]:
-        """The training problems in token ids, without those that are too long."""
-        encoded = encode(self.problems.splits["train"], reasoner.tokenizer, self.layout)
+    def encode(self, reasoner: Reasoner, encoder: Callable[..., list[Encoded]] | None = None) -> list[Encoded]:
+        """The training problems in token ids, without those that are too long; `encoder` as for `evaluation.evaluate`."""
+        encoded = (encoder or encode)(self.problems.splits["train"], reasoner.tokenizer, self.layout)
         return [problem for problem in encoded if not self.data.max_tokens or problem.n_tokens <= self.data.max_tokens]
 
     def start(self, reasoner: Reasoner, encoded: Sequence[Encoded] = ()) -> None:
@@ -98,14 +112,19 @@ class Lesson:
             self.train(reasoner, make("cot", {}, self.budget.for_start()), encoded, name="cot", validate=False)
 
     def train(
-        self, reasoner: Reasoner, method: Method, encoded: Sequence[Encoded], name: str = "", validate: bool = True
-    ) -> pd.DataFrame:
+        self, reasoner: Reasoner, method: Method, encoded: Sequence[Encoded], name: str = "", validate: bool = True,
+        **options: Any,
+    ) -> pd.DataFrame:  # fmt: skip
         """Train, on one process or several; a run with a folder goes on where it was killed. `name` tells trainings of one
-        lesson apart; with `validate` the weights that answer best on the validation problems are kept."""
+        lesson apart; with `validate` the weights that answer best on the validation problems are kept; `options` override
+        the lesson's `TrainOptions`."""
         valid = self.problems.splits.get("valid", ())
         check = (lambda: self.evaluate(reasoner, method, valid).accuracy) if validate else None
         folder = self.folder / name if self.folder else None
-        history = train_on(self.run.n_processes, reasoner, method, encoded, self.training, check, folder=folder)
+        how = replace(self.training, **options)
+        AcceleratorState._reset_state(reset_partial_state=True)  # the launcher wants a process that has not trained yet
+        n_processes = 1 if torch.cuda.is_initialized() else self.run.n_processes  # and one that uses CUDA cannot be forked
+        history = train_on(n_processes, reasoner, method, encoded, how, check, folder=folder)
         self._steps, self._trained_on = self._steps + len(history), len(encoded)
         return history
 
@@ -133,15 +152,17 @@ class Lesson:
         return metrics, result
 
     def record(self, reasoner: Reasoner, metrics: Mapping[str, Any], only_writer: bool = False) -> None:
-        """Leave weights and `result.json` in the run's folder, if it has one. `only_writer`: all else was frozen."""
+        """Leave `result.json` in the run's folder, if it has one, and weights, if any were trained. `only_writer`: all else
+        was frozen."""
         if not self.folder:
             return
         if only_writer:
             save_tensors(self.folder / "projection.safetensors", reasoner.writer.state_dict())
-        else:
+        elif self._steps:
             save_reasoner(reasoner, self.folder)
+        learned = reasoner.writer if only_writer else reasoner
         counted = {"train_steps": self._steps, "n_trained_on": self._trained_on}
-        metrics = counted | {"parameters": sum(p.numel() for p in reasoner.parameters())} | dict(metrics)
+        metrics = counted | {"parameters": sum(p.numel() for p in learned.parameters())} | dict(metrics)
         write_result(
             self.folder / "result.json",
             parameters=self.parameters,

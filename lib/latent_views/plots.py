@@ -1,13 +1,15 @@
 """Figures of the notebooks and of the report: one look, few lines."""
 
+import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython.display import Code
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from transformers import PreTrainedTokenizerBase
@@ -27,6 +29,17 @@ THOUGHT = "●"  # how a thought is written in text: a position without a word
 def use_style() -> None:
     """Large enough for the back of a room, colours that colour-blind readers can tell apart."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 110})
+
+
+def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """`plt.subplots` in this look."""
+    use_style()
+    return plt.subplots(rows, columns, layout="constrained", **options)
+
+
+def source(function: Callable[..., Any]) -> Code:
+    """A function of the library as it stands there, to be read."""
+    return Code(inspect.getsource(function), language="python")
 
 
 def layouts(tokenizer: PreTrainedTokenizerBase, markers: Markers, problem: Encoded, curriculum: Seq[Stage]) -> str:
