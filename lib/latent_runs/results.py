@@ -40,8 +40,8 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     table = pd.json_normalize([_read(path) for path in paths])
     table.insert(0, "id", [run_id(*row) for row in table[["notebook", "variant", "seed"]].itertuples(index=False)])
     table["path"] = [str(path) for path in paths]
-    starts = table.reindex(columns=["parameters.run.init_from", "parameters.init_from"]).bfill(axis=1).iloc[:, 0]
-    table["starts_from"] = starts.fillna("")  # records of before the group `run` have it among the parameters
+    starts = table.reindex(columns=["parameters.run.init_from", "parameters.init_from"]).astype(object).bfill(axis=1)
+    table["starts_from"] = starts.iloc[:, 0].fillna("")  # records of before the group `run` have it among the parameters
     return table
 
 
