@@ -19,12 +19,12 @@ from latent_cot.methods.codi import CodiOptions, supervise_codi, with_static_tea
 from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, save_reasoner, warm_start
 from latent_cot.sequences import collate, encode
 from latent_cot.supervision import read_question, supervise_language
-from latent_cot.tasks import DataError, Problem, Task, load_task
-from latent_cot.tasks.chains import CHAINS, rewrite
-from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import think, think_in_parallel
 from latent_cot.tokens import check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, run_signature, train
+from latent_tasks import DataError, Problem, Task, load_task
+from latent_tasks.chains import CHAINS, rewrite
+from latent_tasks.problem import grade_number
 
 RAGGED = (3, 0, 2, 1)
 

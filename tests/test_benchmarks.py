@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
-from latent_cot.tasks import DataError, load_task
-from latent_cot.tasks.benchmarks import BENCHMARKS, number, read
+from latent_tasks import DataError, load_task
+from latent_tasks.benchmarks import BENCHMARKS, number, read
 
 DATA = os.environ.get("LATENT_COT_DATA")
 COUNTS = {  # records of the published files, dropped ones included

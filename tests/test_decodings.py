@@ -11,7 +11,7 @@ from latent_cot.decodings import by_steps, decode_all, in_order, read_decodings
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import answer_batch
 from latent_cot.probing import decode_thoughts
-from latent_cot.tasks import DataError
+from latent_tasks import DataError
 
 STEPS = ["<<12-7=5>>", "<<5*3=15>>"]
 RECORD = {"question": "q", "steps": STEPS, "answer": "15", "prediction": "The answer is: 15"}

@@ -14,10 +14,10 @@ from latent_cot.evaluation import evaluate, prompt
 from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.planning import Outcome, classify, k_sweep, next_concepts
 from latent_cot.sequences import encode
-from latent_cot.tasks import Problem, Task, load_task, parse
-from latent_cot.tasks.graphs import fact
-from latent_cot.tasks.problem import grade_statement
 from latent_cot.tokens import tiny_tokenizer
+from latent_tasks import Problem, Task, load_task, parse
+from latent_tasks.graphs import fact
+from latent_tasks.problem import grade_statement
 
 # Two ways from r to t, three and four edges long; w is the other candidate; v leads to t but cannot be reached.
 EDGES = ("r>a", "a>b", "b>t", "r>c", "c>d", "d>e", "e>t", "s>u", "u>w", "v>t")

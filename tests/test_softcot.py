@@ -17,10 +17,10 @@ from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss,
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_official, save_tensors
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
 from latent_cot.supervision import supervise_language
-from latent_cot.tasks import Problem, load_task
 from latent_cot.thoughts import read, read_given, think
 from latent_cot.tokens import markers_of, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
+from latent_tasks import Problem, load_task
 
 PROBLEMS = TASK.splits["train"]
 CHAT = "{% for m in messages %}<eos>{{ m['role'] }}: {{ m['content'] | trim }}<bot>{% endfor %}<eot>"

@@ -10,9 +10,9 @@ from statistics import mean
 import networkx as nx
 import pytest
 
-from latent_cot.tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_task, parse
-from latent_cot.tasks import problem as grading
-from latent_cot.tasks.problem import Problem, split_of
+from latent_tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_task, parse
+from latent_tasks import problem as grading
+from latent_tasks.problem import Problem, split_of
 
 TOKEN = re.compile(r"<<|>>|The answer is:|[A-Za-z]+>[A-Za-z]+|[A-Za-z]+|\d+|[^\sA-Za-z\d]")  # of the tiny tokenizer
 MEANING = {

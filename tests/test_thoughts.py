@@ -14,9 +14,9 @@ from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.sequences import IGNORED, Batch, Encoded, Sequence, collate, encode
 from latent_cot.supervision import read_question, supervise_language
-from latent_cot.tasks import load_task
 from latent_cot.thoughts import body, read, read_given, think, think_in_parallel
 from latent_cot.tokens import tiny_tokenizer
+from latent_tasks import load_task
 
 FAMILIES = ("gpt2", "llama")
 WRITERS = ("hidden", "pause", "projection")

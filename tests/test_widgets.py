@@ -8,10 +8,10 @@ from test_thoughts import tiny_reasoner
 
 from latent_cot.generation import Answer
 from latent_cot.models import load_reasoner
-from latent_cot.tasks import Graph, load_task
 from latent_runs import grid
 from latent_runs.records import fingerprint_state_dict
 from latent_runs.results import command
+from latent_tasks import Graph, load_task
 from latent_views import ready
 from latent_views.markup import bars, card, heat_map, says, tree
 from latent_views.widgets import Instrument, Thinker

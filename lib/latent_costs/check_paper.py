@@ -51,12 +51,12 @@ from latent_costs.estimate import (
 )
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
-from latent_cot.tasks import Problem, Task, load_task
-from latent_cot.tasks.files import read_records
 from latent_cot.tokens import add_markers
 from latent_cot.training import train
 from latent_runs.grid import Run, grid_path, read_grid
 from latent_runs.records import write_atomic
+from latent_tasks import Problem, Task, load_task
+from latent_tasks.files import read_records
 
 NEAREST = {"gsm8k-aug-nl": "gsm8k", "asdiv-aug": "asdiv"}  # tasks without published files, and whose problems stand in
 LINES = 300  # training lines that a row reads

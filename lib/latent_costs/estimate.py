@@ -33,12 +33,12 @@ from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded
 from latent_cot.sequences import Sequence as Arranged
-from latent_cot.tasks import Problem, Task
-from latent_cot.tasks.problem import grade_number
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
 from latent_runs.grid import Run, grid_path, read_grid
 from latent_runs.records import replace_block
+from latent_tasks import Problem, Task
+from latent_tasks.problem import grade_number
 
 SHAPES: dict[str, PreTrainedConfig] = {  # as published
     name: AutoConfig.for_model(**shape)

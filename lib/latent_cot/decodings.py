@@ -13,9 +13,9 @@ from pathlib import Path
 from latent_cot.evaluation import Evaluation
 from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
-from latent_cot.tasks import DataError, Problem
-from latent_cot.tasks.files import read_records
-from latent_cot.tasks.problem import grade_number
+from latent_tasks import DataError, Problem
+from latent_tasks.files import read_records
+from latent_tasks.problem import grade_number
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from latent_cot.models import Reasoner
 from latent_cot.probing import decode_thoughts
 from latent_cot.sequences import IGNORED, Layout, collate, encode
 from latent_cot.supervision import read_language, read_question
-from latent_cot.tasks import Problem, Task, frontier, parse
-from latent_cot.tasks.graphs import FACT, SYMBOLIC_QUERY
-from latent_cot.tasks.problem import MARKER, grade_statement
 from latent_cot.thoughts import select
+from latent_tasks import Problem, Task, frontier, parse
+from latent_tasks.graphs import FACT, SYMBOLIC_QUERY
+from latent_tasks.problem import MARKER, grade_statement
 
 Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
 

@@ -25,11 +25,11 @@ from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
 from latent_cot.sequences import Encoded, Layout, encode
-from latent_cot.tasks import Task, load_task
 from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
 from latent_runs.settings import Data, FrozenTable, Run, check_parameters
+from latent_tasks import Task, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
 

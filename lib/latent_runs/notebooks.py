@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import latent_cot
 from latent_runs.places import IN_CHECKOUT, ROOT
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 from latent_runs.settings import check_parameters, nested, notebook_path
@@ -90,7 +89,8 @@ def code_digest(notebook: str | Path, *more: Path) -> str:
     cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     lessons = (Path(__file__).with_name(name) for name in ("lesson.py", "settings.py"))  # the latter has defaults
-    places = Path(latent_cot.__file__).parent, *lessons, *more
+    lib = Path(__file__).parents[1]
+    places = lib / "latent_tasks", lib / "latent_cot", *lessons, *more
     return hashlib.sha256("\0".join([*code, *map(_digest, places)]).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Seq
 import networkx as nx
 
 from latent_cot.generation import Answer
-from latent_cot.tasks import Graph
+from latent_tasks import Graph
 from latent_views.plots import THOUGHT
 
 # Legible from the back of a room; blue and orange stay apart for colour-blind eyes, and a number stands beside each colour.

@@ -14,9 +14,9 @@ from typing import Any
 
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
 from latent_cot.sequences import Layout
-from latent_cot.tasks import load_task
 from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
+from latent_tasks import load_task
 from latent_views.widgets import Thinker
 
 RELEASED = "zen-E/CODI-gpt2"

@@ -19,8 +19,8 @@ from latent_cot.generation import Answer, answer
 from latent_cot.models import Reasoner
 from latent_cot.probing import Reading, decode_levels, decode_thoughts, overwrite, read_along, remove
 from latent_cot.sequences import Layout, Sequence, encode
-from latent_cot.tasks import Problem, Task, parse
 from latent_cot.tokens import check_words
+from latent_tasks import Problem, Task, parse
 from latent_views.markup import STYLE, bars, card, heat_map, says, tree
 from latent_views.plots import THOUGHT
 

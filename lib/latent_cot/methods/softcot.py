@@ -29,8 +29,8 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
 from latent_cot.supervision import Losses, supervise_language
-from latent_cot.tasks import Problem, Task
 from latent_cot.thoughts import body, read
+from latent_tasks import Problem, Task
 
 HINT = "Give one short hint that helps to solve this problem. Do not solve it."
 

@@ -11,8 +11,8 @@ import random
 import re
 from itertools import pairwise
 
-from latent_cot.tasks.graphs import CONCEPTS
-from latent_cot.tasks.problem import Parts, Problem, Recipe, grade_true_false
+from latent_tasks.graphs import CONCEPTS
+from latent_tasks.problem import Parts, Problem, Recipe, grade_true_false
 
 NAMES = ("Alex", "Fae", "Max", "Polly", "Rex", "Sally", "Sam", "Stella", "Wren")
 PROPERTIES = tuple(

@@ -7,7 +7,7 @@ place of `<<12-7=5>> <<5*3=15>> <<15-8=7>>`, and how far thoughts compress a cha
 import re
 from dataclasses import replace
 
-from latent_cot.tasks.problem import DataError, Problem, Task
+from latent_tasks.problem import DataError, Problem, Task
 
 EQUATION = re.compile(r"<<(.+)=(.+)>>")
 OPERATOR = re.compile(r"(?<=[\d.)%])\s*([-+*/])")  # behind a number: any other minus is a sign

@@ -13,9 +13,9 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from latent_cot.tasks import problem as grading
-from latent_cot.tasks.files import read_records
-from latent_cot.tasks.problem import DataError, Grader, Parts, Problem, Task, grade_number
+from latent_tasks import problem as grading
+from latent_tasks.files import read_records
+from latent_tasks.problem import DataError, Grader, Parts, Problem, Task, grade_number
 
 DATA_VARIABLE = "LATENT_COT_DATA"
 REVISIONS: dict[str, str] = {}  # of the hub's data sets; "main" moves, a commit hash here freezes what is read

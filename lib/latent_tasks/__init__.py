@@ -3,11 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from latent_cot.tasks import arithmetic, deduction, graphs
-from latent_cot.tasks.benchmarks import BENCHMARKS, load_benchmark
-from latent_cot.tasks.chains import rewrite
-from latent_cot.tasks.graphs import Graph, frontier, parse
-from latent_cot.tasks.problem import DEFAULT_SIZES, DataError, Problem, Task, generate
+from latent_tasks import arithmetic, deduction, graphs
+from latent_tasks.benchmarks import BENCHMARKS, load_benchmark
+from latent_tasks.chains import rewrite
+from latent_tasks.graphs import Graph, frontier, parse
+from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Task, generate
 
 __all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "parse"]
 

@@ -10,7 +10,7 @@ import random
 import re
 from functools import cache
 
-from latent_cot.tasks.problem import Parts, Problem, Recipe, grade_number
+from latent_tasks.problem import Parts, Problem, Recipe, grade_number
 
 NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo")
 THINGS = ("eggs", "cards", "coins", "pears", "nuts", "figs")

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from latent_cot.tasks.problem import Parts, Problem, Recipe, grade_statement
+from latent_tasks.problem import Parts, Problem, Recipe, grade_statement
 
 SYMBOLIC_QUERY = re.compile(r"\? (\w+) (\w+) from (\w+)\s*$")
 LANGUAGE_QUERY = re.compile(r"Is (\w+) an? (\w+) or (?:an? )?(\w+)\?\s*$")

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_cot.tasks.problem import DataError
+from latent_tasks.problem import DataError
 
 
 def read_records(path: Path, form: str = "") -> Iterator[tuple[str, object]]:
