@@ -122,11 +122,11 @@ class Checkout:
 
     def __init__(self, root: Path):
         self.root, self.runs = root, root / "papermill_runs"
-        for room in ("latent_cot", "latent_reports", "latent_views"):
-            (root / "lib" / room).mkdir(parents=True)
+        for package in (ROOT / "lib").glob("*/__init__.py"):  # empty but for what runs a grid
+            (root / "lib" / package.parent.name).mkdir(parents=True)
         self.runs.mkdir()
         shutil.copy(ROOT / "lib" / "latent_cot" / "__init__.py", root / "lib" / "latent_cot")
-        shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs")
+        shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs", dirs_exist_ok=True)
         shutil.copy(ROOT / "papermill_runs" / "Snakefile", self.runs)
         self.environment = os.environ | {"PYTHONPATH": str(root / "lib")}
         (self.runs / "toy.yaml").write_text(GRID)
