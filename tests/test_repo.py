@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 import latent_cot
 from latent_runs.places import ROOT
-from latent_runs.settings import typed_parameters
+from latent_runs.settings import check_parameters, typed_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -118,9 +118,7 @@ def test_there_are_notebooks():
 @each_notebook
 def test_notebook_has_typed_parameters(path):
     assert [cell for cell in code_cells(path) if "parameters" in tags(cell)], "no cell tagged `parameters`"
-    parameters = typed_parameters(path)
-    for parameter in parameters.values():
-        assert parameter.accepts(eval(parameter.default, {})), f"{parameter}: the default has another type"
+    check_parameters(path, {name: parameter.value for name, parameter in typed_parameters(path).items()})
 
 
 @each_notebook

@@ -32,6 +32,7 @@ from latent_runs.settings import Data, FrozenTable, Run, check_parameters
 from latent_tasks import Task, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
+MINIATURE = {"start_steps": 900, "start_lr": 3e-3, "steps_per_stage": 400}  # of a budget, unless told otherwise
 
 
 class Lesson:
@@ -47,6 +48,7 @@ class Lesson:
         self.layout = Layout(self.data.answer_prompt)
         self._share = self.run.budget * float(os.environ.get(SHARE, 1))
         self._steps = self._trained_on = 0
+        self._longest_chain, self._started = 1, False
 
     def _group(self, name: str) -> dict[str, Any]:
         return self.parameters.get(name, {})
@@ -80,7 +82,7 @@ class Lesson:
     @cached_property
     def budget(self) -> Budget:
         """Steps and learning rates, from the parameters of these names and the group `training`."""
-        given = self.parameters | self._group("training")
+        given = MINIATURE | self.parameters | self._group("training")
         found = {one.name: given[one.name] for one in fields(Budget) if one.name in given}
         steps = {key: self.scaled(value) for key, value in found.items() if key.endswith("steps") or key == "steps_per_stage"}
         return Budget(**found | steps)
@@ -90,6 +92,7 @@ class Lesson:
         own = self.parameters.get("method", "")
         known = {one.name for one in fields(entry(name or own).options)}
         given = self._group("options") if name in ("", own) else {}
+        options = {"longest_chain": given.get("longest_chain") or self._longest_chain} | options
         budget = replace(self.budget, start_steps=0) if self.run.init_from else self.budget
         return make(name or own, given | {key: value for key, value in options.items() if key in known}, budget)
 
@@ -103,9 +106,17 @@ class Lesson:
         encoded = (encoder or encode)(self.problems.splits["train"], reasoner.tokenizer, self.layout)
         return [problem for problem in encoded if not self.data.max_tokens or problem.n_tokens <= self.data.max_tokens]
 
+    def load(self) -> tuple[Method, Reasoner, list[Encoded]]:
+        """The method of the parameters, a model for it, and the training problems in its tokens."""
+        reasoner = self.reasoner(self.method())
+        encoded = self.encode(reasoner)
+        self._longest_chain = max(sum(map(len, problem.steps)) for problem in encoded)
+        return self.method(), reasoner, encoded
+
     def start(self, reasoner: Reasoner, encoded: Sequence[Encoded] = ()) -> None:
         """Weights of a trained model to begin with, if the run names one; else, on the problems that are given, CoT for the
-        budget's `start_steps`."""
+        budget's `start_steps`. `train` does the former by itself."""
+        self._started = True
         if self.run.init_from:
             warm_start(reasoner, Path(self.run.init_from))
         elif encoded and self.budget.start_steps:
@@ -118,6 +129,8 @@ class Lesson:
         """Train, on one process or several; a run with a folder goes on where it was killed. `name` tells trainings of one
         lesson apart; with `validate` the weights that answer best on the validation problems are kept; `options` override
         the lesson's `TrainOptions`."""
+        if not self._started:
+            self.start(reasoner)
         valid = self.problems.splits.get("valid", ())
         check = (lambda: self.evaluate(reasoner, method, valid).accuracy) if validate else None
         folder = self.folder / name if self.folder else None
