@@ -123,9 +123,9 @@ def _registered() -> list[dict[str, Any]]:
     made = []
     for name, method in METHODS.items():
         if method.row is not None:
-            parameters = {"method": name} | {key: value for key, value in method.row.items() if key != "after"}
-            made.append({"notebook": method.lesson, "variant": f"arithmetic-{name}", "parameters": parameters})
-            made[-1] |= {"after": method.row["after"]} if "after" in method.row else {}
+            own = {key: value for key, value in method.row.items() if key in RUN_KEYS}
+            parameters = {"method": name} | {key: value for key, value in method.row.items() if key not in own}
+            made.append({"notebook": method.lesson, "variant": f"arithmetic-{name}", "parameters": parameters} | own)
     return made
 
 

@@ -117,7 +117,7 @@ def screenshots(folder: Path) -> None:
         page.press("Swap with another problem's")
         page.wait(lambda: "Thought 2 taken" in page.text(".says"), "change")
         page.picture(folder / "instrument.png")
-        page.keys("Model", "Coconut, stages")
+        page.keys("Model", "Coconut, mixed")
         page.wait(lambda: "Which node" in page.text(), "tree")
         for n_left in (2, 1):
             before = page.text()

@@ -12,15 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from latent_cot.curriculum import Budget
+from latent_cot.methods import TITLES, Method, make
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
 from latent_cot.sequences import Layout
 from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
+from latent_runs.settings import Data
 from latent_tasks import load_task
 from latent_views.widgets import Thinker
 
 RELEASED = "zen-E/CODI-gpt2"
-NAMES = {"03_coconut_stages": "Coconut", "04_codi_self_distillation": "CODI"}
 N_OFFERED = 12  # problems to pick from
 
 
@@ -31,33 +33,37 @@ def recorded(folder: Path = RECORDED) -> dict[Path, dict[str, Any]]:
 
 def thinkers(folder: Path = RECORDED) -> dict[str, Callable[[], Thinker]]:
     """By the name to show, how to load each shipped model that thinks, CODI first; then the released one."""
-    found = sorted(recorded(folder).items(), key=lambda item: (item[1]["notebook"] != "04_codi_self_distillation", item[0]))
-    shipped = {title(record): partial(load, path) for path, record in found if record["notebook"] in NAMES}
+    found = sorted(recorded(folder).items(), key=lambda item: (method_of(item[1]).name != "codi", item[0]))
+    shipped = {title(record): partial(load, path) for path, record in found if method_of(record).n_thoughts}
     return shipped | {f"CODI, released: {RELEASED} (from the Hugging Face hub)": released}
+
+
+def method_of(record: Mapping[str, Any]) -> Method:
+    """The method that made a recorded model."""
+    return make(record["parameters"]["method"], {"longest_chain": 1} | record["parameters"]["options"], Budget())
 
 
 def title(record: Mapping[str, Any]) -> str:
     """What a model is, and how good."""
-    parameters = record["parameters"]
-    mixed = ", stages mixed" if parameters.get("mixing", "none") != "none" else ""
-    return f"{NAMES[record['notebook']]}{mixed} · {parameters['task']} · {record['metrics']['accuracy']:.0%} right"
+    name = TITLES[record["variant"].rpartition("-")[2]]
+    return f"{name} · {record['parameters']['task']} · {record['metrics']['accuracy']:.0%} right"
 
 
 def load(path: Path) -> Thinker:
-    """A shipped model. Its explicit chain is its own where it was also taught to write one (CODI's teacher, mixed stages),
-    else that of the CoT model it started from."""
+    """A shipped model. Its explicit chain is its own where it was also taught to write one, else that of the CoT model it
+    started from."""
     record = json.loads(path.with_name("result.json").read_text())
-    parameters, reasoner = record["parameters"], load_reasoner(path.parent)
-    n_thoughts = parameters.get("n_thoughts") or parameters["n_stages"] * parameters["latents_per_step"]
+    parameters, method, reasoner = record["parameters"], method_of(record), load_reasoner(path.parent)
+    data, start = Data(**parameters["data"]), parameters["run"].get("init_from", "")
+    beside = path.parents[2] / Path(*Path(start).parts[-2:]) / MODEL
     aloud, note = None, "This model has unlearned to write its steps."
-    start = path.parents[2] / Path(*Path(parameters["init_from"]).parts[-2:])
-    if record["notebook"].startswith("04") or parameters["mixing"] != "none":
+    if method.writes_chain:
         aloud, note = reasoner, "Written by the same weights."
-    elif parameters["init_from"] and (start / MODEL).is_file():
-        aloud, note = load_reasoner(start), "Written by the CoT model that this one started from."
-    task = load_task(parameters["task"], sizes={"test": N_OFFERED}, **parameters["task_options"])
-    layout, limit = Layout(parameters["answer_prompt"]), parameters["max_new_tokens"]
-    return Thinker(reasoner, task, n_thoughts, aloud, note, layout, limit)
+    elif start and beside.is_file():
+        aloud, note = load_reasoner(beside.parent), "Written by the CoT model that this one started from."
+    task = load_task(parameters["task"], sizes={"test": N_OFFERED}, **data.options)
+    n_thoughts, marked = data.n_thoughts_at_test or method.n_thoughts, method.thinks_between_markers
+    return Thinker(reasoner, task, n_thoughts, aloud, note, Layout(data.answer_prompt), data.max_new_tokens, marked)
 
 
 def released() -> Thinker:

@@ -37,8 +37,9 @@ class Thinker:
     note: str
     layout: Layout = Layout()
     max_new_tokens: int = 32
+    marked: bool = True  # <bot> and <eot> stand around its thoughts
 
-    def prompt(self, problem: Problem, n_thoughts: int, marked: bool = True, at_once: bool = False) -> Sequence:
+    def prompt(self, problem: Problem, n_thoughts: int, marked: bool | None = None, at_once: bool = False) -> Sequence:
         """Raises ValueError, in plain words, for a question that the model cannot read."""
         if not problem.question.strip():
             raise ValueError("Type a question, or pick one.")
@@ -48,7 +49,7 @@ class Thinker:
         room = self.reasoner.context_length - self.n_thoughts - self.max_new_tokens
         if len(encoded.question) > room:
             raise ValueError(f"The question is too long: {len(encoded.question)} tokens, and this model has room for {room}.")
-        return prompt(encoded, self.reasoner.markers, n_thoughts, marked, at_once)
+        return prompt(encoded, self.reasoner.markers, n_thoughts, self.marked if marked is None else marked, at_once)
 
 
 class Instrument:
@@ -135,12 +136,15 @@ class Instrument:
         known = {problem.question: problem for problem in thinker.task.splits["test"]}
         problem = known.get(text, Problem(text, (), ""))
         words = reasoner.tokenizer.batch_decode([[token] for token in thinker.prompt(problem, k).question])
-        self.problem, self.which.options, self.which.index = problem, [(str(i + 1), i) for i in range(k)], 0 if k else None
+        self.problem = problem
         said, seconds = None, 0.0
         if thinker.aloud is not None:
             said, seconds = self._answer(thinker.aloud, thinker.prompt(problem, 0, marked=False))
         self.outputs["aloud"].value = card("In words", said, seconds, self._grade(said), thinker.note)
-        reading, names, rows = self._show(), [f"thought {i + 1}" for i in range(k)], {}
+        reading, rows = self._show(), {}
+        k = len(reading.thoughts)  # a model may end its thoughts itself
+        self.which.options, self.which.index = [(str(i + 1), i) for i in range(k)], 0 if k else None
+        names = [f"thought {i + 1}" for i in range(k)]
         for level, decoded in reversed([*enumerate(decode_levels(reasoner, reading.behind, top_k=3))]):
             best = [[f"{word or '␣'} {p:.2f}" for word, p in row] for row in decoded]
             cells = [(row[0][1], first, ", ".join(rest)) for row, (first, *rest) in zip(decoded, best)]

@@ -29,6 +29,7 @@ class Method:
     supervise: Supervise = supervise_language  # what is supervised
     n_thoughts: int = 0  # at inference
     thinks_between_markers: bool = True  # at inference, <bot> and <eot> stand there even around no thoughts
+    writes_chain: bool = False  # the same weights can also write their steps, where they have no thoughts
     writer_options: Mapping[str, Any] = field(default_factory=dict)
     options: object = None  # what it was made with; a run does not go on from a checkpoint of other options
 
@@ -54,8 +55,8 @@ def method(
 ) -> Callable[[Callable], Callable]:
     """Register a function `(options: SomeDataclass, budget: Budget) -> Method` under its own name.
 
-    `row`: parameters of its run in the miniature's main table, by their names in the lesson; `after` in it names the run it
-    starts from. `also` titles rows that are the same method with other settings, by the name that their variants carry.
+    `row`: parameters of its run in the miniature's main table, by their names in the lesson, and keys of a grid's entry:
+    `after` names the run it starts from, `keep_model` ships its model. `also` titles rows that are the same method with other settings, by the name that their variants carry.
     Raises ValueError if the name is taken.
     """
 

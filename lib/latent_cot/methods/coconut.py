@@ -51,7 +51,10 @@ def coconut(options: CoconutOptions, budget: Budget, writer: str = "hidden") -> 
     stages = [budget.middle("stage-0", arrange(0), budget.start_steps)] if budget.start_steps else []
     stages += [budget.middle(f"stage-{k}", arrange(k)) for k in range(1, last)]
     stages += [budget.stage(f"stage-{last}", arrange(last))]
-    return Method("coconut", writer, tuple(stages), n_thoughts=n_thoughts, thinks_between_markers=thinks)
+    mixed = options.mixing != "none"
+    return Method(
+        "coconut", writer, tuple(stages), n_thoughts=n_thoughts, thinks_between_markers=thinks, writes_chain=mixed, options=options
+    )
 
 
 @method("– without curriculum", LESSON)

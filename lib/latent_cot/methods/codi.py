@@ -90,7 +90,7 @@ def codi(options: CodiOptions, budget: Budget) -> Method:
     """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
     stage = budget.stage("codi", distill(options.n_thoughts, options.keep_last_step, options.door_offset))
     supervise = partial(supervise_codi, options=options)
-    return Method("codi", "projection", (stage,), supervise, options.n_thoughts, options=options)
+    return Method("codi", "projection", (stage,), supervise, options.n_thoughts, writes_chain=True, options=options)
 
 
 def with_static_teacher(made: Method, teacher: Reasoner) -> Method:

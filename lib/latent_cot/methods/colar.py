@@ -85,7 +85,7 @@ def supervise_colar(reasoner: Reasoner, batch: Batch, latent_weight: float) -> L
     }
 
 
-@method("CoLaR", "09_own_method", row={"steps": 2700})
+@method("CoLaR", "09_own_method", row={"steps": 2700, "keep_model": True})
 def colar(options: ColarOptions, budget: Budget) -> Method:
     """One stage."""
     stage = budget.stage("colar", compressed(options.compression))

@@ -17,7 +17,7 @@ def no_cot(options: NoOptions, budget: Budget) -> Method:
 @method("CoT", LESSON)
 def cot(options: NoOptions, budget: Budget) -> Method:
     """CoT-SFT: question | – | all steps, answer."""
-    return Method("cot", "nobody", (budget.stage("cot", all_steps()),), thinks_between_markers=False)
+    return Method("cot", "nobody", (budget.stage("cot", all_steps()),), thinks_between_markers=False, writes_chain=True)
 
 
 @dataclass(frozen=True)

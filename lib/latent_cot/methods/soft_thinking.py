@@ -57,7 +57,7 @@ class SoftThinkingOptions:
     top_k: int = 30  # paper: 30
 
 
-@method("Soft Thinking", "09_own_method", row={"after": "arithmetic-cot", "steps": 0})
+@method("Soft Thinking", "09_own_method", row={"after": "arithmetic-cot", "steps": 0, "keep_model": True})
 def soft_thinking(options: SoftThinkingOptions, budget: Budget) -> Method:
     """Trained as CoT is, for as many steps as the budget has (none, after a CoT model); it thinks only when it is asked."""
     return Method(
@@ -66,6 +66,7 @@ def soft_thinking(options: SoftThinkingOptions, budget: Budget) -> Method:
         curriculum=cot(NoOptions(), budget).curriculum,
         n_thoughts=options.n_thoughts,
         thinks_between_markers=False,
+        writes_chain=True,
         writer_options={"temperature": options.temperature, "top_k": options.top_k},
         options=options,
     )
