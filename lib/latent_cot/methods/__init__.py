@@ -55,8 +55,9 @@ def method(
 ) -> Callable[[Callable], Callable]:
     """Register a function `(options: SomeDataclass, budget: Budget) -> Method` under its own name.
 
-    `row`: parameters of its run in the miniature's main table, by their names in the lesson, and keys of a grid's entry:
-    `after` names the run it starts from, `keep_model` ships its model. `also` titles rows that are the same method with other settings, by the name that their variants carry.
+    `row`: parameters of its run in the miniature's main table, by their names in the lesson, and keys of a grid's entry
+    (`after`: the run it starts from; `keep_model`: its model ships). `also` titles rows that are the same method with other
+    settings, by the name that their variants carry.
     Raises ValueError if the name is taken.
     """
 

@@ -51,9 +51,14 @@ def coconut(options: CoconutOptions, budget: Budget, writer: str = "hidden") -> 
     stages = [budget.middle("stage-0", arrange(0), budget.start_steps)] if budget.start_steps else []
     stages += [budget.middle(f"stage-{k}", arrange(k)) for k in range(1, last)]
     stages += [budget.stage(f"stage-{last}", arrange(last))]
-    mixed = options.mixing != "none"
     return Method(
-        "coconut", writer, tuple(stages), n_thoughts=n_thoughts, thinks_between_markers=thinks, writes_chain=mixed, options=options
+        name="coconut",
+        writer=writer,
+        curriculum=tuple(stages),
+        n_thoughts=n_thoughts,
+        thinks_between_markers=thinks,
+        writes_chain=options.mixing != "none",
+        options=options,
     )
 
 
