@@ -97,6 +97,12 @@ def test_every_package_is_a_room():
     assert {path.parent.name for path in (ROOT / "lib").glob("*/__init__.py")} == set(ROOMS)
 
 
+def test_readme_maps_every_module():
+    listed = (ROOT / "README.md").read_text().split("```\nnotebooks/")[1].partition("```")[0]
+    names = {path.stem for path in MODULES if path.stem != "__init__"} | set(ROOMS)
+    assert {name for name in names if not re.search(rf"\b{name}\b", listed)} == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "lib")))
 def test_imports_go_one_way(path):
     room = path.relative_to(ROOT / "lib").parts[0]
