@@ -5,7 +5,8 @@ JOBS  ?=
 ONLY  ?=
 ALL   ?=
 PINS  ?=
-VENV  ?= .venv
+PYTHON ?=
+VENV  := .venv
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.latent-cot-installed
 GRID  := $(PY) -m latent_runs.grid
@@ -25,13 +26,13 @@ endif
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1'
-	@echo '  of setup:  VENV=<folder> PINS="<library>==<version> …" in place of locked versions'
+	@echo '  of setup:  PYTHON=<command> VENV=<folder> PINS="<library>==<version> …" in place of locked versions'
 
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
 
 $(STAMP): requirements.lock
 	@echo "Setting up $(VENV) from requirements.lock: some 2 GB, a few minutes"
-	@test -x $(PY) || for python in python3.11 python3.12 python3.13 python3 python3.14; do \
+	@test -x $(PY) || for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "using $$($$python --version) from $$(command -v $$python)"; $$python -m venv $(VENV) && break; \
 	  fi; \

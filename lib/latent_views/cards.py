@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from latent_cot.tasks import GENERATED, load_task
 from safetensors import safe_open
 
 from latent_cot.methods import TITLES
 from latent_runs.places import ASSETS
 from latent_runs.results import command, is_trusted
+from latent_tasks import GENERATED, load_task
 from latent_views.ready import recorded
 
 TEMPLATE = Path(__file__).with_name("card.md")
