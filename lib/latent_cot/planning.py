@@ -118,7 +118,7 @@ def frontier_shares(reasoner: Reasoner, problems: Seq[Problem], answers: Seq[Ans
         for k, words in enumerate(decoded, start=1):
             nodes, mass = frontier(graph, k), dict(words)
             top = [word for word, _ in words[: len(nodes)]]
-            shares = {"top_1_in_frontier": top[0] in nodes, "top_is_frontier": set(top) == nodes}
+            shares: dict[str, float] = {"top_1_in_frontier": top[0] in nodes, "top_is_frontier": set(top) == nodes}
             shares |= {"mass_on_path": mass.get(problem.steps[k - 1], 0.0)}
             rows.append({"thought": k, **shares, "mass_on_frontier": sum(mass.get(node, 0.0) for node in nodes)})
     return rows

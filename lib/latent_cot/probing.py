@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from latent_cot.generation import Intervention, think_about
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, check_length, collate
-from latent_cot.thoughts import body, read
+from latent_cot.thoughts import LanguageModel, body, read
 
 Decoded = list[list[tuple[str, float]]]  # for each thought its most probable words, with their probabilities
 
@@ -44,7 +44,7 @@ class Reading:
         return self.attention.mean(0)[rows]
 
 
-def attention_weights(lm: nn.Module, embeds: Float[Tensor, "columns d"]) -> Float[Tensor, "layers columns columns"]:
+def attention_weights(lm: LanguageModel, embeds: Float[Tensor, "columns d"]) -> Float[Tensor, "layers columns columns"]:
     """From every column to those before it, mean over heads. The kernel that tells its weights (eager) stays in no longer
     than this; it rounds otherwise (Llama: to float32) and cannot be trusted with padding, so nothing else is read with it."""
     config = body(lm).config
@@ -89,14 +89,14 @@ def decode_thoughts(reasoner: Reasoner, thoughts: Float[Tensor, "thoughts d"], t
     probable = reasoner.head(thoughts).float().softmax(-1)
     best = probable.topk(min(top_k, probable.shape[-1]))  # a head can have fewer words than the tokenizer: edges are read only
     return [
-        [(reasoner.tokenizer.decode([token]).strip(), probability) for token, probability in zip(ids, probabilities)]
+        [(str(reasoner.tokenizer.decode([token])).strip(), probability) for token, probability in zip(ids, probabilities)]
         for ids, probabilities in zip(best.indices.tolist(), best.values.tolist())
     ]
 
 
 def decode_levels(reasoner: Reasoner, states: Float[Tensor, "levels thoughts d"], top_k: int = 5) -> list[Decoded]:
     """`decode_thoughts` at every level; all but the last pass the final norm first."""
-    transformer = body(reasoner.lm)
+    transformer: LanguageModel = body(reasoner.lm)
     norm = transformer.ln_f if hasattr(transformer, "ln_f") else transformer.norm
     with torch.inference_mode():
         return [decode_thoughts(reasoner, state, top_k) for state in (*norm(states[:-1]), states[-1])]

@@ -189,7 +189,7 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
         language=_language([s.language for s in sequences], unsupervised, [s.door for s in sequences], markers.pad),
         teacher=teacher,
         n_problems=len(sequences),
-        states=None if sequences[0].states is None else torch.stack([s.states for s in sequences]),
+        states=None if sequences[0].states is None else torch.stack([s.states for s in sequences if s.states is not None]),
         said=torch.tensor(padded, dtype=torch.long).reshape(len(sequences), wide, long),
         n_said=sum(len(step) for steps in said for step in steps),
     )

@@ -8,6 +8,7 @@ as the LM; here it has as many layers as asked for, and shares the LM's embeddin
 """
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from latent_cot.sequences import IGNORED, Batch
-from latent_cot.thoughts import body
+from latent_cot.thoughts import LanguageModel, body
 
 
 class StepDecoder(nn.Module):
     """A transformer of the LM's kind and width, from scratch, without words of its own."""
 
-    def __init__(self, lm: nn.Module, n_layers: int):
+    def __init__(self, lm: LanguageModel, n_layers: int):
         super().__init__()
         config = copy.deepcopy(body(lm).config)
         config.num_hidden_layers, config.vocab_size, config.pad_token_id = n_layers, 1, None
@@ -32,7 +33,7 @@ class StepDecoder(nn.Module):
         return self.body(inputs_embeds=embeds, use_cache=False).last_hidden_state
 
 
-def step_loss(reasoner: nn.Module, thoughts: Float[Tensor, "batch thoughts d"], batch: Batch) -> Float[Tensor, ""]:
+def step_loss(reasoner: Any, thoughts: Float[Tensor, "batch thoughts d"], batch: Batch) -> Float[Tensor, ""]:
     """Cross-entropy of the steps that a batch's thoughts stand for, under the reasoner's `step_decoder`."""
     said = batch.said[:, : thoughts.shape[1]]
     speaks = (said != IGNORED).any(-1)

@@ -15,12 +15,14 @@ Shape letters: batch = problems, new = columns read now, seen = columns read so 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+LanguageModel = Any  # a causal LM of transformers, bare or in PEFT's wrapper: no class is common to both
 Writer = Callable[[Float[Tensor, "batch d"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
 
 
@@ -33,7 +35,7 @@ class Context:
     hidden: Float[Tensor, "batch d"]  # last hidden state at each problem's last real position
 
 
-def body(lm: nn.Module) -> PreTrainedModel:
+def body(lm: LanguageModel) -> PreTrainedModel:
     """The transformer without its LM head, also from inside a PEFT wrapper."""
     return getattr(lm, "get_base_model", lambda: lm)().get_decoder()
 
@@ -46,7 +48,7 @@ def _fork(cache: DynamicCache) -> DynamicCache:
 
 
 def read(
-    lm: nn.Module,
+    lm: LanguageModel,
     embeds: Float[Tensor, "batch new d"],
     mask: Bool[Tensor, "batch new"],
     context: Context | None = None,
@@ -90,7 +92,7 @@ class Thinking:
 
 
 def think(
-    lm: nn.Module,
+    lm: LanguageModel,
     context: Context,
     n_thoughts: Int[Tensor, " batch"],
     write: Writer,
@@ -121,7 +123,7 @@ def think(
 
 
 def think_in_parallel(
-    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], write: Writer, iterations: int
+    lm: LanguageModel, context: Context, n_thoughts: Int[Tensor, " batch"], write: Writer, iterations: int
 ) -> Thinking:
     """PCCoT's Jacobi iterations: all thoughts are written at once, several times over (Wu et al., 2506.18582).
 
@@ -143,7 +145,7 @@ def think_in_parallel(
 
 
 def read_given(
-    lm: nn.Module, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"]
+    lm: LanguageModel, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"]
 ) -> Thinking:
     """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block."""
     thoughts = thoughts[:, : int(n_thoughts.max())].to(context.hidden.dtype)

@@ -20,6 +20,7 @@ class EdgeEmbedding(nn.Module):
         self.target = nn.Linear(tokens.embedding_dim, tokens.embedding_dim, bias=False)
         for role in (self.source, self.target):
             nn.init.orthogonal_(role.weight)
+        self.edges: Tensor
         self.register_buffer("edges", edges, persistent=False)
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens d"]:
@@ -39,7 +40,8 @@ def tiny_lm(
 
     `embedding_std` is the spread of the token embeddings at the start.
     """
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    ids = tokenizer.get_vocab()
+    vocabulary = sorted(ids, key=lambda word: ids[word])
     edge_words = [word for word in vocabulary if word[0].isalpha() and ">" in word]
     n_plain = len(vocabulary) - len(edge_words)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -61,5 +63,5 @@ def tiny_lm(
     nn.init.normal_(lm.transformer.wte.weight, std=embedding_std)
     if edge_words:
         ends = [tokenizer.convert_tokens_to_ids(word.split(">")) for word in edge_words]
-        lm.transformer.wte = EdgeEmbedding(lm.transformer.wte, torch.tensor(ends))
+        lm.transformer.set_input_embeddings(EdgeEmbedding(lm.transformer.wte, torch.tensor(ends)))
     return lm

@@ -55,5 +55,6 @@ def add_markers(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
 
 def markers_of(tokenizer: PreTrainedTokenizerBase, between: bool = True) -> Markers:
     """The marker ids of a tokenizer. `between=False`: no marker stands between question, thoughts and language."""
-    bot, eot = tokenizer.convert_tokens_to_ids([BOT, EOT])
-    return Markers(tokenizer.pad_token_id, tokenizer.eos_token_id, bot if between else None, eot if between else None)
+    ids = tokenizer.get_vocab()
+    bot, eot = (ids[BOT], ids[EOT]) if between else (None, None)
+    return Markers(tokenizer.pad_token_id, tokenizer.eos_token_id, bot, eot)

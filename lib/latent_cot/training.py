@@ -89,7 +89,7 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
         {"params": [p for n, p in trained if n.startswith("writer.")], "lr": stage.lr * options.writer_lr_factor},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, betas=(options.betas[0], options.betas[1]), weight_decay=options.weight_decay, fused=True)
 
 
 def _save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: _Progress, signature: str) -> None:
@@ -138,7 +138,7 @@ def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], op
     for part in (stages, *problems):
         digest.update(repr(part).encode())
     for parameter in (p.detach() for p in reasoner.parameters() if p.requires_grad):  # the weights that it starts from
-        digest.update(parameter.cpu().reshape(-1).view(torch.uint8).numpy())
+        digest.update(parameter.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return repr((method.name, method.options, reasoner.spec, options, digest.hexdigest()[:16]))
 
 

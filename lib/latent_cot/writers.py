@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.thoughts import body
+from latent_cot.thoughts import LanguageModel, body
 
 Build = Callable[..., nn.Module]  # (lm, tokenizer, **writer_options) -> a `thoughts.Writer`
 WRITERS: dict[str, Build] = {}
@@ -30,7 +30,7 @@ def writer(*names: str) -> Callable[[Build], Build]:
     return register
 
 
-def build_writer(name: str, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, **options) -> nn.Module:
+def build_writer(name: str, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, **options) -> nn.Module:
     """Raises ValueError for an unknown name, TypeError for an unknown option."""
     importlib.import_module("latent_cot.methods")  # the methods' modules register writers of their own
     if name not in WRITERS:
@@ -38,7 +38,7 @@ def build_writer(name: str, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, *
     return WRITERS[name](lm, tokenizer, **options)
 
 
-def width_of(lm: nn.Module) -> int:
+def width_of(lm: LanguageModel) -> int:
     """d, the width of a language model's hidden states."""
     return body(lm).config.hidden_size
 
@@ -47,7 +47,7 @@ def width_of(lm: nn.Module) -> int:
 class HiddenState(nn.Module):
     """Coconut: the last hidden state is the next input, as it is."""
 
-    def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
 
     def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
@@ -58,7 +58,7 @@ class HiddenState(nn.Module):
 class Pause(nn.Module):
     """Pause tokens: one learned embedding, whatever the model has read (Goyal et al., 2310.02226)."""
 
-    def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(width_of(lm)) * 0.02)
 
@@ -75,14 +75,14 @@ class Projection(nn.Sequential):
     """
 
     def __init__(
-        self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, width: int = 0, norm: bool = True, dropout: float = 0.0
+        self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, width: int = 0, norm: bool = True, dropout: float = 0.0
     ):
         d = width_of(lm)
         super().__init__(nn.Dropout(dropout), nn.Linear(d, width or d), nn.GELU(), nn.Linear(width or d, d))
         if norm:
             self.add_module("ln", nn.LayerNorm(d))
 
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+    def forward(self, hidden: Float[Tensor, "batch d"], i: int = 0) -> Float[Tensor, "batch d"]:
         return super().forward(hidden)
 
 
@@ -90,6 +90,6 @@ class Projection(nn.Sequential):
 class AssistantMap(nn.Linear):
     """SoftCoT: one linear map from the states of an assistant, `d_assistant` wide. All else is frozen."""
 
-    def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, d_assistant: int):
+    def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, d_assistant: int):
         super().__init__(d_assistant, width_of(lm))
         lm.requires_grad_(False)

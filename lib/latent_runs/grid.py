@@ -147,7 +147,7 @@ def _runs_of(file: str, grid: dict[str, Any], entries: list[dict[str, Any]], see
                 variant=variant,
                 parameters=entry.get("parameters", {}) | change,
                 seed=seed,
-                after=runs.get(after),
+                after=runs[after] if after is not None else None,
                 extra=entry.get("extra", False),
                 keep_model=entry.get("keep_model", False),
                 threads=grid.get("threads", 1),

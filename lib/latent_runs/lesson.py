@@ -158,7 +158,7 @@ class Lesson:
         metrics, result = measure(reasoner, self.problems, self.problems.splits["test"], **self.asking(method))
         metrics["out_of_domain"] = {}
         for name, other in self.data.out_of_domain.items():
-            elsewhere = load_task(**{"name": self.parameters["task"], "sizes": {"test": 250}} | other)
+            elsewhere = load_task(**{"name": self.parameters["task"], "sizes": {"test": 250}, **other})
             metrics["out_of_domain"][name] = self.evaluate(reasoner, method, elsewhere.splits["test"], elsewhere).metrics
         if method.n_thoughts:
             metrics["decoded"] = by_steps(decode_all(reasoner, result), grade=self.problems.grade)

@@ -44,10 +44,12 @@ def read_parameters(notebook: str | Path) -> dict[str, tuple[str, str]]:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     body = ast.parse(tagged[0]).body if tagged else []
+    found = {}
     for node in body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
             raise ValueError(f"{path.name}, parameters cell: write `name: type = value`, not {ast.unparse(node)!r}")
-    return {node.target.id: (ast.unparse(node.annotation), ast.unparse(node.value)) for node in body}
+        found[node.target.id] = ast.unparse(node.annotation), ast.unparse(node.value)
+    return found
 
 
 def write_atomic(path: str | Path, text: str) -> None:

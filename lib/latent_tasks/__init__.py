@@ -1,5 +1,6 @@
 """Problems to reason about, generated or published; `load_task` is the one door to both."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -7,11 +8,11 @@ from latent_tasks import arithmetic, deduction, graphs
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark
 from latent_tasks.chains import rewrite
 from latent_tasks.graphs import Graph, frontier, parse
-from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Task, generate
+from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
 
 __all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "parse"]
 
-GENERATED = {
+GENERATED: dict[str, Callable[..., Recipe]] = {
     "arithmetic": arithmetic.arithmetic,
     "graph": graphs.symbolic,
     "prosqa-generated": graphs.prosqa,

@@ -67,5 +67,5 @@ def arithmetic(*, n_steps=(3, 3), max_value=49, start=None, max_operand=9, wordi
 
 def meaning(problem: Problem) -> str:
     """The numbers and operations of a problem, read back from its question: "12 -7 *3 -8"."""
-    start = re.search(r"\d+", problem.question)[0]
+    start = re.findall(r"\d+", problem.question)[0]
     return " ".join([start, *(OPERATION[verb] + operand for verb, operand in ACTION.findall(problem.question))])

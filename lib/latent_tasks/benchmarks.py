@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from latent_tasks import problem as grading
 from latent_tasks.files import read_records
@@ -71,6 +72,7 @@ class Benchmark:
     must_have_steps: bool = False
 
 
+Found = dict[str, list[tuple[str, Any]]]  # places and records of each split
 COCONUT = "train={0}/{0}_train.json* valid={0}/{0}_valid.json* test={0}/{0}_test.json*"
 BENCHMARKS = {
     "gsm8k": Benchmark("train=gsm8k/train.jsonl test=gsm8k/test.jsonl", "openai/gsm8k:main train=train test=test"),
@@ -103,7 +105,7 @@ def number(text: str) -> str:
     return f"{(Decimal(value.numerator) / value.denominator).normalize():f}"
 
 
-def read(benchmark: Benchmark, record: object) -> Parts:
+def read(benchmark: Benchmark, record: Any) -> Parts:
     """Question, steps (a list, or of a text the <<…>>, else lines and sentences) and answer; any common exception."""
     record = benchmark.prepare({name.lower(): value for name, value in record.items()})
     parts = {part: record[name] for part, names in COLUMNS.items() for name in names[::-1] if name in record}
@@ -142,10 +144,11 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
     """
     benchmark, found = BENCHMARKS[name], find(name, data_dir)
     drop_non_digit = drop_non_digit and name.startswith("gsm8k-aug")
-    splits, report = {}, {}
+    splits: dict[str, tuple[Problem, ...]] = {}
+    report: dict[str, dict[str, int]] = {}
     asked: dict[str, str] = {}  # question: the split that asks it; train comes last
     for split in (split for split in ("valid", "test", "train") if split in found):
-        problems, dropped = [], Counter()
+        problems, dropped = [], Counter[str]()
         for place, record in found[split]:
             try:
                 problem = Problem(*read(benchmark, record), place)
@@ -167,14 +170,14 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
     return Task(name, splits, benchmark.grade, report=report)
 
 
-def find(name: str, data_dir: str | Path | None) -> dict[str, list[tuple[str, object]]]:
+def find(name: str, data_dir: str | Path | None) -> Found:
     """Places and records of each split there is, from the first of: data_dir, LATENT_COT_DATA, the hub."""
     benchmark, tried = BENCHMARKS[name], []
     patterns = dict(pair.split("=") for pair in benchmark.files.split())
     for label, folder in (("data_dir", data_dir), (DATA_VARIABLE, os.environ.get(DATA_VARIABLE))):
-        found = {}
+        found: Found = {}
         for split, pattern in patterns.items() if folder else ():
-            for path in sorted(Path(folder).glob(pattern)):
+            for path in sorted(Path(str(folder)).glob(pattern)):
                 found.setdefault(split, []).extend(read_records(path, benchmark.form))
         if found:
             return found
@@ -186,7 +189,7 @@ def find(name: str, data_dir: str | Path | None) -> dict[str, list[tuple[str, ob
         raise FileNotFoundError(f"{name}: no data found; tried " + "; ".join(tried)) from None
 
 
-def from_hub(hub: str) -> dict[str, list[tuple[str, object]]]:
+def from_hub(hub: str) -> Found:
     """The same from the hub; any exception of its client. HF_HUB_OFFLINE=1 reads what was downloaded before."""
     if not hub:
         raise LookupError("not published there")

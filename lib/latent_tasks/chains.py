@@ -33,10 +33,12 @@ def rewrite(task: Task, chain: str) -> Task:
         raise ValueError(f"unknown chain {chain!r}; known: equations, {', '.join(CHAINS)}")
 
     def written(problem: Problem) -> Problem:
-        found = [EQUATION.fullmatch(step.strip()) for step in problem.steps]
-        if None in found:
-            raise DataError(f"problem {problem.id!r}: {problem.steps[found.index(None)]!r} is no equation")
-        return replace(problem, steps=tuple(CHAINS[chain](*equation.groups()) for equation in found))
+        steps = []
+        for step in problem.steps:
+            if not (equation := EQUATION.fullmatch(step.strip())):
+                raise DataError(f"problem {problem.id!r}: {step!r} is no equation")
+            steps.append(CHAINS[chain](*equation.groups()))
+        return replace(problem, steps=tuple(steps))
 
     spoken = f"{SENTENCE} {' '.join(SPOKEN.values())}".replace("{}", "").replace(",", "").split()
     words = task.words and tuple(dict.fromkeys((*task.words, *spoken)))

@@ -6,11 +6,12 @@ import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from latent_tasks.problem import DataError
 
 
-def read_records(path: Path, form: str = "") -> Iterator[tuple[str, object]]:
+def read_records(path: Path, form: str = "") -> Iterator[tuple[str, Any]]:
     """Places and records of a file, plain or .gz; DataError, with file and line, where it cannot be read.
 
     The form is "json" (an array), "jsonl", "txt" (question||answer) or "xml": the name's ending unless given.

@@ -64,14 +64,14 @@ class Graph:
 def parse(question: str) -> Graph:
     """Read graph and query from a question in either form; ValueError where it ends in neither form of query."""
     if query := SYMBOLIC_QUERY.search(question):
-        *candidates, root = query.groups()
-        edges = tuple(tuple(word.split(">")) for word in question[: query.start()].split())
+        one, other, root = query.groups()
+        edges = [word.split(">") for word in question[: query.start()].split()]
     elif query := LANGUAGE_QUERY.search(question):
-        root, *candidates = query.groups()
-        edges = tuple(FACT.findall(question[: query.start()]))
+        root, one, other = query.groups()
+        edges = FACT.findall(question[: query.start()])
     else:
         raise ValueError(f"no graph query at the end of {question[-80:]!r}")
-    return Graph(edges, root, tuple(candidates))
+    return Graph(tuple((source, target) for source, target in edges), root, (one, other))
 
 
 def frontier(graph: Graph, k: int) -> set[str]:
@@ -100,7 +100,7 @@ def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20) -> Recipe:
                 above, level = level, [next(pool) for _ in range(width)]
                 edges += [(rng.choice(above), node) for node in level]
             leaves.append(rng.choice(level))
-        graph = Graph(tuple(edges), rng.choice(roots), tuple(leaves))
+        graph = Graph(tuple(edges), rng.choice(roots), (leaves[0], leaves[1]))
         return graph.canonical, graph
 
     def write(graph: Graph, rng: random.Random) -> Parts:
@@ -142,7 +142,7 @@ def grow(rng: random.Random) -> tuple[list[tuple[int, int]], list[int]]:
 
 def sample(rng: random.Random) -> tuple[str, Graph]:
     """A named graph of whose candidates only the first can be reached, and its meaning."""
-    right = []
+    right: list[int] = []
     while not right:
         edges, groups = grow(rng)
         sources, targets = ({edge[end] for edge in edges} for end in (0, 1))

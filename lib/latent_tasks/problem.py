@@ -37,7 +37,9 @@ class Grader:
         found, wanted = self.read(text), self.read(problem.answer)
         if found is None or wanted is None:
             return False
-        return abs(found - wanted) <= TOLERANCE if isinstance(wanted, float) else found == wanted
+        if isinstance(found, float) and isinstance(wanted, float):
+            return abs(found - wanted) <= TOLERANCE
+        return found == wanted
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int)
     splits = {}
     for split, size in (DEFAULT_SIZES if sizes is None else sizes).items():
         rng = random.Random(f"{name}/{split}/{seed}")
-        problems, seen, misses = [], set(), 0
+        problems: list[Problem] = []
+        draft, seen, misses = None, set(), 0
         while len(problems) < size:
             meaning, draft = recipe.rename(draft, rng) if recipe.rename and misses % 1000 else recipe.sample(rng)
             misses += 1

@@ -49,6 +49,7 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     A `static` teacher (the paper's ablation) is another reasoner that nobody trains: it sets the states at the door, and
     `teacher_weight` is that of the student's own chain (0 there; above 0 is "multitask").
     """
+    assert batch.teacher is not None, "CODI's batches carry a teacher's language"
     mask = batch.question_mask
     # The question is left-padded: <bot> is its last column for every problem, and hidden from the teacher.
     end = mask.shape[1] - (reasoner.markers.bot is not None)
@@ -95,5 +96,6 @@ def codi(options: CodiOptions, budget: Budget) -> Method:
 
 def with_static_teacher(made: Method, teacher: Reasoner) -> Method:
     """CODI with another reasoner as its teacher, which nobody trains (the paper's ablation)."""
+    assert isinstance(made.options, CodiOptions)
     supervise = partial(supervise_codi, options=made.options, static=teacher)
     return replace(made, supervise=supervise, options=(made.options, "static"))

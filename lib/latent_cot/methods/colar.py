@@ -27,7 +27,7 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.supervision import Losses, read_through
-from latent_cot.thoughts import body
+from latent_cot.thoughts import LanguageModel, body
 from latent_cot.tokens import EOT
 from latent_cot.writers import width_of, writer
 
@@ -36,7 +36,7 @@ from latent_cot.writers import width_of, writer
 class LatentHead(nn.Sequential):
     """f: from the last hidden state to the next compressed embedding. The thoughts end where the LM head says <eot>."""
 
-    def __init__(self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         d = width_of(lm)
         super().__init__(nn.Linear(d, d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d), nn.Linear(d, d))
         self.language_model, self.end = (lm,), tokenizer.convert_tokens_to_ids(EOT)

@@ -53,5 +53,5 @@ def icot(options: ICoTOptions, budget: Budget) -> Method:
         for n in range(options.tokens_per_stage, options.longest_chain, options.tokens_per_stage)
     ]
     start = cot(NoOptions(), budget.for_start()).curriculum if budget.start_steps else ()
-    stages = (*start, *stages, budget.stage("icot-all", no_steps()))
-    return Method("icot", "nobody", stages, thinks_between_markers=False)
+    last = budget.stage("icot-all", no_steps())
+    return Method("icot", "nobody", (*start, *stages, last), thinks_between_markers=False)

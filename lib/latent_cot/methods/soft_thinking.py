@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from latent_cot.curriculum import Budget
 from latent_cot.methods import Method, NoOptions, method
 from latent_cot.methods.explicit import cot
-from latent_cot.thoughts import body
+from latent_cot.thoughts import LanguageModel, body
 from latent_cot.writers import writer
 
 
@@ -30,7 +30,7 @@ class Mixture(nn.Module):
     """
 
     def __init__(
-        self, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, temperature: float = 1.0, top_k: int = 30,
+        self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, temperature: float = 1.0, top_k: int = 30,
         ends_with: str = "The answer is:",
     ):  # fmt: skip
         super().__init__()

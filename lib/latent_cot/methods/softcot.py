@@ -51,7 +51,7 @@ def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders:
         return Layout(question_start=before, question_end=f"\n{placeholders}")
     hole = "<question>"  # templates trim what they are given, so the hole comes last
     messages = [{"role": "user", "content": before + hole}]
-    start, tail = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True).split(hole)
+    start, tail = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)).split(hole)
     return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
 
 
@@ -96,7 +96,7 @@ class Assistant:
         """Fill `states`, batched by length."""
         lm, markers, tokenizer = self.reasoner.lm.eval(), self.reasoner.markers, self.reasoner.tokenizer
         default = tokenizer.unk_token or tokenizer.pad_token
-        starts = tokenizer.convert_tokens_to_ids([*(self.placeholders or (default,))])
+        starts = [tokenizer.get_vocab()[start] for start in self.placeholders or (default,)]
         prompts = [Sequence(e.id, e.question, self.n_thoughts, ()) for e in encode(problems, tokenizer, self.layout)]
         for sequence in prompts:
             check_length(sequence, self.reasoner.context_length, who="the assistant")
