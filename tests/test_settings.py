@@ -187,8 +187,9 @@ def whole(monkeypatch):
 
 def a_lesson(name: str, **told) -> Lesson:
     """A lesson as its notebook opens it, behind its parameters cell."""
-    defaults = {key: parameter.value for key, parameter in typed_parameters(name).items()}
-    return Lesson(name, {"data": FEW} | {k: v for k, v in (defaults | told).items() if k != "data" or v})
+    known = {key: parameter.value for key, parameter in typed_parameters(name).items()} | {"data": FEW}
+    assert set(told) <= set(known), "the lesson has no such parameter, and would not see it"
+    return Lesson(name, known | told)
 
 
 @pytest.mark.parametrize(
@@ -203,15 +204,16 @@ def test_what_starts_from_a_model_has_no_start_of_its_own(name, told, start):
 
 @pytest.mark.parametrize("name", [STEPS, STAGES, CODI])
 def test_without_steps_to_start_with_there_is_no_start(name):
-    lesson = a_lesson(name, start_steps=0)
+    lesson = a_lesson(name, training={"start_steps": 0})
     assert not any(stage.name in ("cot", "stage-0") for stage in lesson.method("coconut").curriculum)
     assert lesson.budget.start_steps == 0
 
 
 def test_steps_scale_and_none_stay_none(monkeypatch):
     monkeypatch.setenv(SHARE, "0.5")
-    lesson = a_lesson(STAGES, run={"budget": 0.1}, start_steps=0, steps=1000, steps_per_stage=3)
-    assert lesson.budget == Budget(steps=50, steps_per_stage=1, start_steps=0, lr=lesson.parameters["lr"])
+    training = {"start_steps": 0, "steps_per_stage": 3, "start_lr": 0.1}
+    lesson = a_lesson(STAGES, run={"budget": 0.1}, steps=1000, lr=0.01, training=training)
+    assert lesson.budget == Budget(steps=50, steps_per_stage=1, start_steps=0, lr=0.01, start_lr=0.1)
     assert (lesson.scaled(100), lesson.scaled(1), lesson.scaled(0)) == (5, 1, 0)
 
 
@@ -220,6 +222,15 @@ def test_training_has_the_fields_of_two():
     assert lesson.training == TrainOptions(batch_size=5, clip=2.0, seed=7)
     assert (lesson.budget.warmup, lesson.budget.schedule, lesson.budget.lr) == (0, "linear", 1e-4)
     assert {(stage.warmup, stage.schedule) for stage in lesson.method().curriculum} == {(0, "linear")}
+
+
+def test_icot_is_told_the_longest_chain_that_was_loaded():
+    """By itself; what `options` says of it counts more."""
+    steps = [sum(map(len, problem.steps)) for problem in a_lesson(STEPS).load()[2]]
+    made = [a_lesson(STEPS, method="icot", options=told).load()[0] for told in ({}, {"longest_chain": 8})]
+    names = [[stage.name for stage in method.curriculum] for method in made]
+    assert names[0] == ["cot", *(f"icot-{n}" for n in range(7, max(steps), 7)), "icot-all"]
+    assert names[1] == ["cot", "icot-7", "icot-all"]
 
 
 def test_options_are_the_methods_own():
@@ -243,7 +254,7 @@ def test_a_run_in_short_is_recorded_as_such(share, budget, status, monkeypatch, 
 
 def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
     """Coconut after a CoT model that another lesson left."""
-    small = {"model": {"d_model": 16, "n_heads": 2}, "training": {"batch_size": 8, "validations": 1}}
+    small = {"model": {"d_model": 16, "n_heads": 2}, "training": {"batch_size": 8, "validations": 1, "steps_per_stage": 1}}
     first = a_lesson(STEPS, **small, steps=2, run={"dir": str(tmp_path / STEPS / "a--s0")})
     reasoner = first.reasoner(first.method())
     first.train(reasoner, first.method(), first.encode(reasoner))
@@ -252,10 +263,8 @@ def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
     data = FEW | {"n_thoughts_at_test": 2, "max_tokens": 45, "max_new_tokens": 4}
     data |= {"out_of_domain": {"short": {"n_steps": (2, 2), "sizes": {"test": 5}}}, "options": {"n_steps": [1, 4]}}
     run = {"dir": str(tmp_path / STAGES / "b--s0"), "init_from": str(first.folder)}
-    second = a_lesson(STAGES, **small, steps=2, steps_per_stage=1, data=data, run=run)
-    method = second.method()
-    heir = second.reasoner(method)
-    encoded = second.encode(heir)
+    second = a_lesson(STAGES, **small, steps=2, data=data, run=run)
+    method, heir, encoded = second.load()
     assert 0 < len(encoded) < 24 and max(problem.n_tokens for problem in encoded) <= 45
     second.start(heir)
     for (name, ours), theirs in zip(heir.lm.named_parameters(), reasoner.lm.parameters(), strict=True):
@@ -275,7 +284,8 @@ def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
 
 
 def test_a_start_is_plain_cot_on_the_problems_given(monkeypatch, tmp_path):
-    lesson = a_lesson(CODI, start_steps=2, steps=1, start_lr=1e-2, model={"d_model": 16, "n_heads": 2})
+    training = {"start_steps": 2, "start_lr": 1e-2}
+    lesson = a_lesson(CODI, steps=1, training=training, model={"d_model": 16, "n_heads": 2})
     reasoner = lesson.reasoner(lesson.method())
     before = {name: p.detach().clone() for name, p in reasoner.named_parameters()}
     lesson.start(reasoner)
@@ -294,13 +304,11 @@ def test_a_method_without_training_is_measured_and_recorded(tmp_path):
     first.record(cot, {"n": 6})
     run = {"dir": str(tmp_path / "09_own_method" / "b--s0"), "init_from": str(first.folder)}
     lesson = a_lesson("09_own_method", **small, method="soft_thinking", steps=0, options={"n_thoughts": 3}, run=run)
-    method = lesson.method()
-    reasoner = lesson.reasoner(method)
-    lesson.start(reasoner)
-    assert lesson.train(reasoner, method, lesson.encode(reasoner)).empty
+    method, reasoner, encoded = lesson.load()
+    assert lesson.train(reasoner, method, encoded).empty, "it starts from what it is told without being asked"
     lesson.record(reasoner, lesson.measure(reasoner, method)[0])
-    for ours, theirs in zip(reasoner.parameters(), cot.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for ours, kept, theirs in zip(*(one.parameters() for one in (reasoner, load_reasoner(lesson.folder), cot)), strict=True):
+        assert torch.equal(ours, theirs) and torch.equal(kept, theirs)
     record = json.loads((lesson.folder / "result.json").read_text())
     assert (record["metrics"]["train_steps"], record["status"]) == (0, "complete")
     assert record["metrics"]["controls"].keys() == {"removed", "swapped", "mean"}

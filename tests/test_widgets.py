@@ -148,7 +148,7 @@ def told(parameters: dict, name: str):
     group, _, key = name.partition(".")
     if "run" in parameters:
         return parameters[group][key] if key else parameters[name]
-    return parameters[{"start_steps": "stage_0_steps", "steps": "last_steps"}.get(name, key or name)]
+    return parameters[{"start_steps": "stage_0_steps", "steps": "last_steps"}.get(key or name, key or name)]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)

@@ -165,13 +165,13 @@ class Lesson:
         return metrics, result
 
     def record(self, reasoner: Reasoner, metrics: Mapping[str, Any], only_writer: bool = False) -> None:
-        """Leave `result.json` in the run's folder, if it has one, and weights, if any were trained. `only_writer`: all else
-        was frozen."""
+        """Leave `result.json` in the run's folder, if it has one, and weights, if it trained any or started from some.
+        `only_writer`: all else was frozen."""
         if not self.folder:
             return
         if only_writer:
             save_tensors(self.folder / "projection.safetensors", reasoner.writer.state_dict())
-        elif self._steps:
+        elif self._started:
             save_reasoner(reasoner, self.folder)
         learned = reasoner.writer if only_writer else reasoner
         counted = {"train_steps": self._steps, "n_trained_on": self._trained_on}
