@@ -12,6 +12,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ def run_notebook(
     import papermill
     from traitlets.config import Config
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     if not checked:  # by the grid, for all its runs at once
         check_parameters(source, parameters)
