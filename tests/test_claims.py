@@ -10,7 +10,7 @@ from latent_reports.claims import PAGE, build_studies, judge
 from latent_reports.papers import Claim, Paper
 from latent_reports.significance import ACCURACY, ALONE, MEASURES, Difference, difference
 from latent_reports.tables import MISSING, build_sections, load_table
-from latent_runs.grid import Run
+from latent_runs.plan import Run
 
 STUDY = {
     "title": "Test", "where": "a table", "model": "GPT-2", "rows": {"a-x": "X", "a-y": "Y", "a-z": "Z"},

@@ -9,7 +9,7 @@ from test_report import RUNS, write
 from latent_reports.frozen import benchmark_and_model, frozen_sections
 from latent_reports.papers import SOFTCOT
 from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, build_sections, load_table, place
-from latent_runs.grid import Run, grid_path, read_grid
+from latent_runs.plan import Run, grid_path, read_grid
 
 GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
 WRONG, HALF, RIGHT = "0" * 40, "01" * 20, "1" * 40

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_runs import grid, notebooks
+from latent_runs import notebooks, plan
 from latent_runs.places import ROOT
 from latent_runs.settings import check_parameters
 
@@ -65,13 +65,13 @@ def toy(notebook):
 
 @pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("3", 3), ("x", "x"), ("[1, 2]", [1, 2]), ("null", None)])
 def test_yaml_values(text, value):
-    assert grid.parse_yaml(text) == value
+    assert plan.parse_yaml(text) == value
 
 
 def test_grid_links_runs_of_the_same_seed(tmp_path):
     path = tmp_path / "toy.yaml"
     path.write_text(GRID)
-    runs = {run.id: run for run in grid.read_grid(path, [0, 1])}
+    runs = {run.id: run for run in plan.read_grid(path, [0, 1])}
     assert list(runs)[:2] == ["toy/first--s0", "toy/second--s0"] and len(runs) == 8
     assert runs["toy/second--s1"].after == runs["toy/first--s1"]
     assert runs["toy/second--s1"].arguments == {
@@ -87,12 +87,12 @@ def test_a_sweep_is_a_run_for_each_setting(tmp_path):
     path = tmp_path / "toy.yaml"
     sweep = "  - {notebook: toy, variant: swept, after: first, extra: true, parameters: {lr: 1, seed: 2}, settings: {%s}}\n"
     path.write_text(GRID + sweep % "low: {lr: 0.1}, same: {}")
-    low, same = grid.read_grid(path)[-2:]
+    low, same = plan.read_grid(path)[-2:]
     assert (low.variant, low.parameters, low.extra) == ("swept-low", {"lr": 0.1, "seed": 2}, True)
     assert (same.variant, same.parameters, same.after.variant) == ("swept-same", {"lr": 1, "seed": 2}, "first")
     path.write_text(GRID + sweep % "low: {}" + sweep % "low: {}")
     with pytest.raises(ValueError, match="'swept-low' is there twice"):
-        grid.read_grid(path)
+        plan.read_grid(path)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_bad_grids_are_refused(tmp_path, old, new, message):
     path = tmp_path / "toy.yaml"
     path.write_text(GRID.replace(old, new))
     with pytest.raises(ValueError, match=message):
-        grid.read_grid(path)
+        plan.read_grid(path)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "papermill_runs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_grids_here_fit_their_notebooks(path):
-    for run in grid.read_grid(path, [0]):
+    for run in plan.read_grid(path, [0]):
         check_parameters(run.notebook, run.arguments)
 
 

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from latent_costs import check_paper, estimate
-from latent_costs.estimate import SHAPES, blank_plan, lengths_key
+from latent_costs.estimate import blank_plan, lengths_key
+from latent_costs.flops import SHAPES
 from latent_costs.rehearsal import Plan
 from latent_cot.curriculum import Budget
 from latent_cot.methods import make
@@ -20,9 +21,9 @@ from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded, collate
 from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions
-from latent_runs.grid import grid_path, parse_yaml, read_grid
 from latent_runs.notebooks import run_notebook
 from latent_runs.places import ROOT
+from latent_runs.plan import grid_path, parse_yaml, read_grid
 
 OTHERS = {"vocab_size": 50_257, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_key_value_heads": 2}
 SMALL = {

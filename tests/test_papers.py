@@ -4,8 +4,8 @@ import pytest
 
 from latent_reports.papers import PAPERS, SECTIONS, Claim, beside, paper_value, read_paper, read_papers
 from latent_reports.tables import FROZEN_NOTEBOOK, place
-from latent_runs.grid import grid_path, read_grid
 from latent_runs.places import GRIDS
+from latent_runs.plan import grid_path, read_grid
 
 GRID = [run for tier in ("tiny", "small", "paper") for run in read_grid(grid_path(tier))]
 TABLES = [table for paper in PAPERS for table in paper.tables]

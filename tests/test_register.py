@@ -132,7 +132,7 @@ def test_one_call_registers_all_there_is_to_know(scratch):
 
 
 def test_a_registered_row_is_a_run_of_the_miniatures_grid(scratch):
-    from latent_runs.grid import grid_path, read_grid
+    from latent_runs.plan import grid_path, read_grid
 
     @method("My own", "09_own_method", row={"after": "arithmetic-cot", "steps": 3, "options.n": 2})
     def own(options: NoOptions, budget: Budget) -> Method: ...

@@ -9,8 +9,8 @@ from latent_cot.planning import Outcome
 from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
 from latent_reports.tables import MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
-from latent_runs.grid import Run, grid_path, read_grid
 from latent_runs.places import ROOT
+from latent_runs.plan import Run, grid_path, read_grid
 from latent_runs.results import load_results
 from latent_views.plots import OUTCOMES
 

@@ -8,7 +8,7 @@ from test_thoughts import tiny_reasoner
 
 from latent_cot.generation import Answer
 from latent_cot.models import load_reasoner
-from latent_runs import grid
+from latent_runs import plan
 from latent_runs.records import fingerprint_state_dict
 from latent_runs.results import command
 from latent_tasks import Graph, load_task
@@ -155,7 +155,7 @@ def told(parameters: dict, name: str):
 def test_a_shipped_model_is_the_one_that_was_recorded(path):
     record = SHIPPED[path]
     assert fingerprint_state_dict(load_reasoner(path.parent).state_dict()) == record["model_fingerprint"]
-    runs = {run.id: run for run in grid.read_grid(grid.grid_path(record["tier"]), [record["seed"]])}
+    runs = {run.id: run for run in plan.read_grid(plan.grid_path(record["tier"]), [record["seed"]])}
     run = runs[f"{record['notebook']}/{record['variant']}--s{record['seed']}"]
     assert run.keep_model and run.id in command(record)
     asked = {name: value for name, value in run.arguments.items() if name != "run.init_from"}

@@ -20,7 +20,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from latent_costs.estimate import LENGTHS, cut, encoded_lengths
+from latent_costs.estimate import LENGTHS, encoded_lengths
+from latent_costs.flops import cut
 from latent_cot.curriculum import Budget
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer

@@ -35,25 +35,13 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from latent_costs.estimate import (
-    COLUMNS,
-    LENGTHS,
-    SHAPES,
-    Estimate,
-    blank_plan,
-    cut,
-    estimate,
-    lengths_key,
-    line,
-    row,
-    sample,
-    shape_of,
-)
+from latent_costs.estimate import COLUMNS, LENGTHS, Estimate, blank_plan, estimate, lengths_key, line, row, sample
+from latent_costs.flops import SHAPES, cut, shape_of
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tokens import add_markers
 from latent_cot.training import train
-from latent_runs.grid import Run, grid_path, read_grid
+from latent_runs.plan import Run, grid_path, read_grid
 from latent_runs.records import write_atomic
 from latent_tasks import Problem, Task, load_task
 from latent_tasks.files import read_records

@@ -18,8 +18,8 @@ from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded
 from latent_cot.training import TrainOptions
-from latent_runs.grid import Run
 from latent_runs.lesson import Lesson
+from latent_runs.plan import Run
 from latent_runs.settings import nested, notebook_path
 
 

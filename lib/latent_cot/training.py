@@ -7,25 +7,24 @@ never killed. Checkpoints are safetensors: weights and Adam's two moments; nothi
 
 import contextlib
 import hashlib
-import json
 import math
 import random
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
+from latent_cot.checkpoints import Progress, load_checkpoint, restore_moments, save_checkpoint
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner, save_tensors, set_weights
@@ -63,16 +62,6 @@ class _Supervised(nn.Module):
         return self.supervise(self.reasoner, batch)
 
 
-@dataclass
-class _Progress:
-    """Where a run stands; saved with every checkpoint."""
-
-    stage: int = 0
-    step: int = 0  # optimiser steps done in this stage
-    best: float = -math.inf  # validation score of the kept weights
-    history: list[dict] = field(default_factory=list)
-
-
 def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
     """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
     lengths = [problem.n_tokens for problem in problems]
@@ -90,38 +79,6 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, betas=(options.betas[0], options.betas[1]), weight_decay=options.weight_decay, fused=True)
-
-
-def _save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: _Progress, signature: str) -> None:
-    tensors = {}
-    for name, parameter in reasoner.named_parameters():
-        if parameter.requires_grad:
-            tensors[f"weight/{name}"] = parameter.detach()
-            tensors |= {f"{key}/{name}": moment for key, moment in optimizer.state.get(parameter, {}).items()}
-    metadata = {"progress": json.dumps(asdict(progress)), "signature": signature}
-    save_tensors(folder / "checkpoint.safetensors", tensors, metadata)
-
-
-def _load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[_Progress, dict[str, Tensor]] | None:
-    """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count)."""
-    if not (folder / "checkpoint.safetensors").exists():
-        return None
-    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
-        metadata = file.metadata()
-    if metadata["signature"] != signature:
-        return None
-    tensors = load_file(folder / "checkpoint.safetensors")
-    set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
-    return _Progress(**json.loads(metadata["progress"])), tensors
-
-
-def _restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tensors: dict[str, Tensor]) -> None:
-    for name, parameter in reasoner.named_parameters():
-        if f"exp_avg/{name}" in tensors:
-            optimizer.state[parameter] = {
-                key: tensors[f"{key}/{name}"].to(parameter.device).reshape(() if key == "step" else parameter.shape)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
 
 
 def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
@@ -163,8 +120,8 @@ def train(
             check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     signature = run_signature(reasoner, method, problems, options)
-    resumed = _load_checkpoint(folder, reasoner, signature) if folder else None
-    progress, tensors = resumed or (_Progress(), {})
+    resumed = load_checkpoint(folder, reasoner, signature) if folder else None
+    progress, tensors = resumed or (Progress(), {})
     best = None
     if folder and progress.best > -math.inf:
         best = load_file(folder / "best.safetensors")
@@ -177,7 +134,7 @@ def train(
         stage, last = method.curriculum[number], number == len(method.curriculum) - 1
         optimizer = accelerator.prepare(_optimizer(reasoner, stage, options))
         if number == progress.stage and progress.step:
-            _restore_moments(optimizer.optimizer, reasoner, tensors)
+            restore_moments(optimizer.optimizer, reasoner, tensors)
         scheduler = get_scheduler(stage.schedule, optimizer.optimizer, min(stage.warmup, stage.steps // 2), stage.steps)
         marks = {round(stage.steps * (i + 1) / options.validations) for i in range(options.validations)} if last else set()
         for step, rows in enumerate(_stage_batches(problems, number, options)):
@@ -211,7 +168,7 @@ def train(
                         save_tensors(folder / "best.safetensors", best)
             due = (step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps
             if folder and accelerator.is_main_process and due:
-                _save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
+                save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
         if not last:
             progress.stage, progress.step, tensors = number + 1, 0, {}
             optimizer.state.clear()  # accelerate keeps every optimiser it has prepared

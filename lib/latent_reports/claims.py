@@ -10,7 +10,7 @@ import pandas as pd
 from latent_reports.papers import PAPERS, Claim, Paper, Study
 from latent_reports.significance import MEASURES, Difference, Measure, Verdict, difference
 from latent_reports.tables import MISSING, NONE, Section, cell, provenance
-from latent_runs.grid import Run
+from latent_runs.plan import Run
 
 PAGE = "What reproduces and what does not, in miniature"
 ON_A_PAR = "A claim of no difference (on a par) agrees if the interval of several seeds lies within the margin that it names."

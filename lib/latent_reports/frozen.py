@@ -10,7 +10,7 @@ import pandas as pd
 from latent_reports.papers import SOFTCOT, paper_value
 from latent_reports.significance import difference, every_seed
 from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
-from latent_runs.grid import Run
+from latent_runs.plan import Run
 
 
 def outcomes(records: pd.DataFrame, row: str) -> pd.DataFrame:

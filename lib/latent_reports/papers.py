@@ -15,8 +15,8 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from latent_cot.methods import TITLES
 from latent_reports.significance import ACCURACY, MEASURES
-from latent_runs.grid import Run, parse_yaml, read_grid
 from latent_runs.places import GRIDS
+from latent_runs.plan import Run, parse_yaml, read_grid
 
 MARKS: dict[str, str] = {"V": "read in the paper", "2": "quoted from a later paper", "R": "recalled, not checked"}
 Mark = Annotated[Literal["V", "2", "R"], BeforeValidator(str)]  # an unquoted 2 is a mark, too

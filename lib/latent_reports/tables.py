@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 from latent_cot.methods import TITLES
 from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
 from latent_reports.significance import difference
-from latent_runs.grid import Run
+from latent_runs.plan import Run
 from latent_runs.results import load_results
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at

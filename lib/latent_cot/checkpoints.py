@@ -1,0 +1,57 @@
+"""Where a run stands: weights and Adam's two moments after every so many steps, in safetensors; nothing is pickled."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from latent_cot.models import Reasoner, save_tensors, set_weights
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    stage: int = 0
+    step: int = 0  # optimiser steps done in this stage
+    best: float = -math.inf  # validation score of the kept weights
+    history: list[dict] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: Progress, signature: str) -> None:
+    """What is trained, its moments and how far it has come, under its final name only when whole."""
+    tensors = {}
+    for name, parameter in reasoner.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"weight/{name}"] = parameter.detach()
+            tensors |= {f"{key}/{name}": moment for key, moment in optimizer.state.get(parameter, {}).items()}
+    metadata = {"progress": json.dumps(asdict(progress)), "signature": signature}
+    save_tensors(folder / "checkpoint.safetensors", tensors, metadata)
+
+
+def load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[Progress, dict[str, Tensor]] | None:
+    """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count)."""
+    if not (folder / "checkpoint.safetensors").exists():
+        return None
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    if metadata["signature"] != signature:
+        return None
+    tensors = load_file(folder / "checkpoint.safetensors")
+    set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
+    return Progress(**json.loads(metadata["progress"])), tensors
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tensors: dict[str, Tensor]) -> None:
+    """Give a fresh optimiser the moments of a checkpoint."""
+    for name, parameter in reasoner.named_parameters():
+        if f"exp_avg/{name}" in tensors:
+            optimizer.state[parameter] = {
+                key: tensors[f"{key}/{name}"].to(parameter.device).reshape(() if key == "step" else parameter.shape)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
