@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
-from latent_costs import check_paper, estimate
+from latent_costs import check_paper, estimate, flops
 from latent_costs.estimate import blank_plan, lengths_key
 from latent_costs.flops import SHAPES
 from latent_costs.rehearsal import Plan
@@ -56,7 +56,7 @@ def test_epochs_are_optimiser_steps():
 
 def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
     """The whole of a rehearsed run, beside what PAPERS-quoting comments promise: epochs, lr, LoRA, thoughts."""
-    monkeypatch.setattr(estimate, "SHAPES", SMALL)
+    monkeypatch.setattr(flops, "SHAPES", SMALL)
     epochs = {
         "gsm8k-cot": 25, "gsm8k-icot": 80, "gsm8k-coconut": 44, "gsm8k-no_curriculum": 50, "prontoqa-coconut": 50,
         "prosqa-no_curriculum": 50, "prosqa-cot": 50, "gpt2_aug-codi": 40, "gpt2_nl-coconut": 50, "gpt2_csqa-codi": 50,
@@ -105,7 +105,7 @@ def made(lm: str, name: str, lora: int, precision: str = "no", attention: str = 
 @small
 @pytest.mark.parametrize(("name", "lora"), KINDS)
 def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
-    monkeypatch.setattr(estimate, "SHAPES", SMALL)
+    monkeypatch.setattr(flops, "SHAPES", SMALL)
     plan, batch = made(lm, name, lora, attention="eager")  # the counter does not see the fused kernel of a CPU
     with FlopCounterMode(display=False) as counter:
         sum(plan.method.supervise(plan.reasoner, batch).values()).backward()
@@ -116,8 +116,8 @@ def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
 @pytest.mark.parametrize(("name", "lora"), KINDS)
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
-    monkeypatch.setattr(estimate, "SHAPES", SMALL)
-    monkeypatch.setattr(estimate, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
+    monkeypatch.setattr(flops, "SHAPES", SMALL)
+    monkeypatch.setattr(flops, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
     plan, batch = made(lm, name, lora, precision)
     held, kept = {p.untyped_storage().data_ptr() for p in plan.reasoner.parameters()}, {}
 
@@ -130,7 +130,7 @@ def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
             sum(plan.method.supervise(plan.reasoner, batch).values())
     real = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in held)
     cost = estimate.estimate(plan)
-    shape = estimate.shape_of(plan.reasoner)
+    shape = flops.shape_of(plan.reasoner)
     assert cost.memory - 4 * shape.total - 12 * shape.trained == pytest.approx(real, rel=0.15)
 
 
@@ -156,7 +156,7 @@ def test_readme_holds_a_row_for_every_run():
 
 def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_path):
     """Thin models, so that every row is tried here; `make check-paper` has them at their real shape."""
-    for module in (estimate, check_paper):
+    for module in (flops, check_paper):
         monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LENGTHS", tmp_path / "lengths.json")
     assert check_paper.main(["--only", "*softcot*"]) == 0
@@ -170,7 +170,7 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
 
 
 def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
-    for module in (estimate, check_paper):
+    for module in (flops, check_paper):
         monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "train", lambda *_, **__: 1 / 0)
     assert check_paper.main(["--only", "*/prosqa-pause*"]) == 1
@@ -180,7 +180,7 @@ def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
 
 @pytest.mark.parametrize("lm", SHAPES, ids=lambda lm: lm.partition("/")[2])
 def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, monkeypatch, tmp_path):
-    for module in (estimate, check_paper):
+    for module in (flops, check_paper):
         monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LARGEST", 1)
     monkeypatch.setattr(check_paper, "depth", check_paper.depth.__wrapped__)

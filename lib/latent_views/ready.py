@@ -40,7 +40,8 @@ def thinkers(folder: Path = RECORDED) -> dict[str, Callable[[], Thinker]]:
 
 def method_of(record: Mapping[str, Any]) -> Method:
     """The method that made a recorded model."""
-    return make(record["parameters"]["method"], {"longest_chain": 1} | record["parameters"]["options"], Budget())
+    name, options = record["parameters"]["method"], record["parameters"]["options"]
+    return make(name, options | ({"longest_chain": 1} if name == "icot" else {}), Budget())
 
 
 def title(record: Mapping[str, Any]) -> str:
