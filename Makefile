@@ -66,7 +66,7 @@ demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look in
 	$(PY) -m latent_views.demo
 
 screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
-	$(PY) -m latent_views.demo --screenshots notebooks/images
+	$(PY) tests/browser.py notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
 	$(PY) -m latent_costs.bench

@@ -1,9 +1,8 @@
 """The page of `make demo`, as a reader in a browser uses it."""
 
 import pytest
+from browser import Page, find_browser, opened
 from selenium.webdriver import Keys
-
-from latent_views.demo import Page, find_browser, opened
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")
 

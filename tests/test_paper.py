@@ -130,7 +130,7 @@ def test_memory_is_what_autograd_keeps(lm, name, precision, lora, monkeypatch):
             sum(plan.method.supervise(plan.reasoner, batch).values())
     real = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in held)
     cost = estimate.estimate(plan)
-    shape = flops.shape_of(plan.reasoner)
+    shape = flops.Shape(plan.reasoner)
     assert cost.memory - 4 * shape.total - 12 * shape.trained == pytest.approx(real, rel=0.15)
 
 

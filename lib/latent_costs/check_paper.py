@@ -36,7 +36,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_costs.estimate import COLUMNS, LENGTHS, Estimate, blank_plan, estimate, lengths_key, line, row, sample
-from latent_costs.flops import SHAPES, cut, shape_of
+from latent_costs.flops import SHAPES, Shape, cut
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tokens import add_markers
@@ -156,7 +156,7 @@ def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple
     blank = blank_plan(run, lengths)
     cost = estimate(blank)
     trained = sum(p.numel() for p in plan.reasoner.parameters() if p.requires_grad)
-    if depth(names[0]) == shape_of(blank.reasoner).layers and trained != cost.trained:
+    if depth(names[0]) == Shape(blank.reasoner).layers and trained != cost.trained:
         raise AssertionError(f"trains {trained:,} parameters, not the {cost.trained:,} of the estimate")
     return cost, losses, lengths
 
@@ -173,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
     transformers.logging.disable_progress_bar()
     started, built = time.monotonic(), dict[str, Reasoner]()
     failed, kept = list[str](), dict[str, dict[str, object]]()
-    print(line(COLUMNS), "loss, loss  seconds  stands on", sep="  ")
+    print(line([*COLUMNS, "loss, loss", "seconds", "stands on"]))
     with tempfile.TemporaryDirectory() as folder:
         models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(lm for run in runs for lm in models_of(run))}
         for lm in models:
@@ -188,7 +188,7 @@ def main(argv: Sequence[str]) -> int:
                 continue
             stands_on = stood_in(run.parameters["task"], models_of(run)[0]) or "its own lines"
             kept[lengths_key(run)] = {"from": stands_on, "lengths": lengths}
-            print(line(row(run, cost)), losses, f"{time.monotonic() - clock:7.0f}", stands_on, sep="  ", flush=True)
+            print(line([*row(run, cost), losses, f"{time.monotonic() - clock:.0f}", stands_on]), flush=True)
     print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")
     if options.record:
         rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(kept[key])}" for key in sorted(kept))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from latent_costs.flops import activations, blank_reasoner, copies, head_flops, layer_bytes, read_flops, reads, shape_of
+from latent_costs.flops import Shape, activations, blank_reasoner, copies, head_flops, layer_bytes, read_flops, reads
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.sequences import Encoded
@@ -48,7 +48,7 @@ class Estimate:
 
 def estimate(plan: Plan) -> Estimate:
     """The cost of a rehearsed run."""
-    shape, options = shape_of(plan.reasoner), plan.options
+    shape, options = Shape(plan.reasoner), plan.options
     rows = min(options.micro_batch or options.batch_size, options.batch_size)
     bf16 = options.precision == "bf16"
     value = 2 if bf16 else 4
@@ -129,12 +129,11 @@ def row(run: Run, cost: Estimate) -> list[str]:
 
 
 COLUMNS = ["run", "GPU GiB", *(f"{gpu} h" for gpu in PEAKS), "trained, M", "tokens/step", "TFLOP/step", "steps"]
-WIDTHS = [32, 9, *(9 for _ in PEAKS), 12, 13, 12, 9]
 
 
 def line(cells: Sequence[str]) -> str:
-    """A row as text of fixed width."""
-    return "".join(f"{cell:<{w}}" if i == 0 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(cells, WIDTHS, strict=True)))
+    """A row of a table, in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def readme_block(rows: Sequence[Sequence[str]], hours: Mapping[str, float]) -> str:
@@ -143,7 +142,7 @@ def readme_block(rows: Sequence[Sequence[str]], hours: Mapping[str, float]) -> s
     note = f"{len(rows)} runs, one seed: {total}, if long reads reach {UTILISATION['bf16']:.0%} of the peak in bf16 "
     note += f"and {UTILISATION['no']:.0%} in fp32, and a layer takes at least "
     note += f"{1000 * LAYER_SECONDS:g} ms; validation and test come on top. `make estimate` writes this block."
-    return "\n\n".join([BEGIN, "\n".join(f"| {' | '.join(cells)} |" for cells in table), note, END])
+    return "\n\n".join([BEGIN, "\n".join(map(line, table)), note, END])
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -31,22 +30,27 @@ SHAPES: dict[str, PreTrainedConfig] = {  # as published
 LOGIT_BYTES = 14  # of a logit at the peak: in bf16, in fp32, its log-softmax (4, which autograd keeps) and its gradient
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The numbers of a model that the formulas need."""
+def matrices(module: nn.Module, lora: bool = False) -> int:
+    """The weights that multiply every token, LoRA's or the others."""
+    found = ((name, m.weight) for name, m in module.named_modules() if isinstance(m, nn.Linear | Conv1D))
+    return sum(weight.numel() for name, weight in found if ("lora_" in name) == lora)
 
-    total: int
-    trained: int
-    matmul: int  # weights of the body that multiply every token, without LoRA's
-    lora: int
-    head: int
-    vocabulary: int
-    writer: int
-    layers: int
-    attention: int  # width of all heads
-    keys: int  # width of all keys
-    full: bool  # all weights are trained
-    frozen: bool  # none of the LM is (SoftCoT): nothing flows back into the question
+
+class Shape:
+    """The numbers of a model that the formulas need; counts are of weights."""
+
+    def __init__(self, reasoner: Reasoner):
+        lm, head, parameters = body(reasoner.lm), cast(nn.Linear, reasoner.head).weight, list(reasoner.parameters())
+        width = getattr(lm.config, "head_dim", None) or lm.config.hidden_size // lm.config.num_attention_heads
+        self.total = sum(p.numel() for p in parameters)
+        self.trained = sum(p.numel() for p in parameters if p.requires_grad)
+        self.matmul, self.lora, self.writer = matrices(lm), matrices(lm, lora=True), matrices(reasoner.writer)
+        self.head, self.vocabulary = head.numel(), len(head)
+        self.layers: int = lm.config.num_hidden_layers
+        self.attention: int = width * lm.config.num_attention_heads  # width of all heads
+        self.keys: int = width * (getattr(lm.config, "num_key_value_heads", None) or lm.config.num_attention_heads)
+        self.full = head.requires_grad  # all weights are trained
+        self.frozen = not any(p.requires_grad for p in reasoner.lm.parameters())  # nothing flows back into the question
 
 
 def blank_reasoner(spec: ReasonerSpec) -> Reasoner:
@@ -65,31 +69,6 @@ def cut(lm: str, n_layers: int) -> PreTrainedConfig:
     if getattr(config, "layer_types", None):  # Qwen: one for each layer
         config.layer_types = config.layer_types[:n_layers]
     return config
-
-
-def shape_of(reasoner: Reasoner) -> Shape:
-    def matrices(module: nn.Module, lora: bool) -> int:
-        found = ((name, m.weight) for name, m in module.named_modules() if isinstance(m, nn.Linear | Conv1D))
-        return sum(weight.numel() for name, weight in found if ("lora_" in name) == lora)
-
-    config, head = body(reasoner.lm).config, cast(nn.Linear, reasoner.head)
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    parameters = list(reasoner.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    return Shape(
-        total=sum(p.numel() for p in parameters),
-        trained=trained,
-        matmul=matrices(body(reasoner.lm), lora=False),
-        lora=matrices(body(reasoner.lm), lora=True),
-        head=head.weight.numel(),
-        vocabulary=len(head.weight),
-        writer=matrices(reasoner.writer, lora=False),
-        layers=config.num_hidden_layers,
-        attention=width * config.num_attention_heads,
-        keys=width * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
-        full=head.weight.requires_grad,
-        frozen=not any(p.requires_grad for p in reasoner.lm.parameters()),
-    )
 
 
 def read_flops(shape: Shape, new: float, seen: float) -> float:
