@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import latent_cot
 from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
         **fields,
         "parameters": parameters,
         "device": hardware(),
-        "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"latent-cot": latent_cot.__version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
         "git": git_state(),
         "finished": fields.get("finished", utc_now()),
     }
