@@ -4,7 +4,7 @@ import math
 
 from latent_costs.bench import Size, bench
 
-TINY = Size(d_model=16, n_layers=1, n_heads=2, vocabulary=300, lora_rank=2, asked=4, new_tokens=(2, 3), matrix=64)
+TINY = Size(d_model=16, n_layers=1, n_heads=2, vocabulary=300, new_tokens=(2, 3), matrix=64)
 
 
 def test_bench():

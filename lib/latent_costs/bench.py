@@ -32,6 +32,8 @@ from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BATCH = 8  # trained on, or answered, at once
+LORA_RANK = 128
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -43,9 +45,6 @@ class Size:
     n_layers: int = 12
     n_heads: int = 12
     vocabulary: int = 50_257
-    lora_rank: int = 128
-    batch_size: int = 8  # in training
-    asked: int = 8  # answered at once
     new_tokens: tuple[int, int] = (8, 32)  # of an answer; of steps and answer
     matrix: int = 2048
 
@@ -53,7 +52,7 @@ class Size:
 def build(tokenizer: PreTrainedTokenizerBase, size: Size, writer: str, lora: bool = False) -> Reasoner:
     """A random model, computed as `models.build_reasoner` has it."""
     torch.manual_seed(0)
-    spec = ReasonerSpec(lm="gpt2", writer=writer, lora_rank=size.lora_rank if lora else 0, lora_dropout=0.0)
+    spec = ReasonerSpec(lm="gpt2", writer=writer, lora_rank=LORA_RANK if lora else 0, lora_dropout=0.0)
     config = cut("openai-community/gpt2", size.n_layers)
     config.update({"n_embd": size.d_model, "n_head": size.n_heads, "vocab_size": len(tokenizer)})
     config.update({"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0})
@@ -67,17 +66,17 @@ def matmul_peak(dtype: torch.dtype, n: int) -> float:
     return 2 * n**3 / min(timeit.repeat(lambda: (a @ a)[0, 0].item(), number=1, repeat=10))
 
 
-def training(reasoner: Reasoner, method: Method, problems: list[Encoded], batch_size: int, precision: str) -> float:
+def training(reasoner: Reasoner, method: Method, problems: list[Encoded], precision: str) -> float:
     """Seconds of one pass over the problems."""
-    options = TrainOptions(batch_size=batch_size, precision="bf16" if precision == "bf16" else "no", validations=0)
-    return (batch_size / train(reasoner, method, problems, options, progress_bar=False).problems_per_second).sum()
+    options = TrainOptions(batch_size=BATCH, precision="bf16" if precision == "bf16" else "no", validations=0)
+    return (BATCH / train(reasoner, method, problems, options, progress_bar=False).problems_per_second).sum()
 
 
-def asking(reasoner: Reasoner, prompts: list[Sequence], new_tokens: int, at_once: int, precision: str) -> float:
+def asking(reasoner: Reasoner, prompts: list[Sequence], new_tokens: int, precision: str) -> float:
     """Seconds of an answer to each prompt."""
     started = time.perf_counter()
     with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bf16"):
-        answer(reasoner, prompts, new_tokens, at_once)
+        answer(reasoner, prompts, new_tokens, BATCH)
     return time.perf_counter() - started
 
 
@@ -103,16 +102,16 @@ def bench(size: Size, show: Callable[[dict], None] = lambda row: None) -> dict:
     answerer = build(tokenizer, size, "hidden")
     for what, n_thoughts, new_tokens in (("6 thoughts, answer", 6, size.new_tokens[0]), ("steps", 0, size.new_tokens[1])):
         prompts = [prompt(p, answerer.markers, n_thoughts, marked=n_thoughts > 0) for p in problems]
-        add(f"Generation: {what} ({new_tokens} tokens)", partial(asking, answerer, prompts, new_tokens, size.asked))
+        add(f"Generation: {what} ({new_tokens} tokens)", partial(asking, answerer, prompts, new_tokens))
     recipes: tuple[tuple[str, str, dict, bool], ...] = (
         ("Coconut training, last stage", "coconut", {"latents_per_step": 2}, False),
-        (f"CODI training, LoRA r={size.lora_rank}", "codi", {}, True),
+        (f"CODI training, LoRA r={LORA_RANK}", "codi", {}, True),
         ("CODI training, all weights", "codi", {}, False),
     )
     for what, name, options, lora in recipes:
-        method = make(name, options, Budget(len(problems) // size.batch_size, lr=1e-4))
+        method = make(name, options, Budget(len(problems) // BATCH, lr=1e-4))
         method = replace(method, curriculum=method.curriculum[-1:])
-        add(what, partial(training, build(tokenizer, size, method.writer, lora), method, problems, size.batch_size))
+        add(what, partial(training, build(tokenizer, size, method.writer, lora), method, problems))
     speeds = {precision: peak / 1e9 for precision, peak in peaks.items()}
     return {"device": DEVICE, "threads": torch.get_num_threads(), "rows": rows, "peak_gflop_per_second": speeds}
 

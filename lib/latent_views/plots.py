@@ -78,23 +78,17 @@ def answers(result: Evaluation, n: int = 5) -> pd.DataFrame:
 
 def history_figure(history: pd.DataFrame) -> Figure:
     """Loss parts over optimiser steps, one shade a stage, with the validation accuracy on the right axis."""
-    use_style()
-    figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
-    parts = [c for c in history.columns if c not in ("stage", "step", "loss", "problems_per_second", "validation")]
-    steps = range(1, len(history) + 1)
-    for part in parts:
-        axis.plot(steps, history[part].rolling(10, min_periods=1).mean(), label=part)
-    starts = [i for i in range(len(history)) if i == 0 or history.stage.iloc[i] != history.stage.iloc[i - 1]]
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(history)])):
-        axis.axvspan(start, end, color="0.5", alpha=0.06 + 0.08 * (number % 2), lw=0)
-        axis.text(start + 5, 0.98, history.stage.iloc[start], transform=axis.get_xaxis_transform(), va="top", size=9)
-    axis.set(xlabel="optimiser steps", ylabel="loss", yscale="log")
+    figure, axis = subplots(figsize=(8, 3.2))
+    rows = history.set_axis(range(1, len(history) + 1))
+    losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "validation"], errors="ignore")
+    losses.rolling(10, min_periods=1).mean().plot(ax=axis, logy=True, xlabel="optimiser steps", ylabel="loss")
+    for number, (stage, part) in enumerate(rows.groupby("stage", sort=False)):
+        axis.axvspan(part.index[0] - 1, part.index[-1], color="0.5", alpha=0.06 + 0.08 * (number % 2), lw=0)
+        axis.text(part.index[0] + 4, 0.98, stage, transform=axis.get_xaxis_transform(), va="top", size=9)
     axis.legend(loc="lower left", frameon=False)
-    if "validation" in history and history.validation.notna().any():
-        scores = history.validation
+    if "validation" in rows and rows.validation.notna().any():
         right = axis.twinx()
-        right.plot([i for i in steps if scores.iloc[i - 1] == scores.iloc[i - 1]], scores.dropna(), "ko--", ms=4, lw=1)
-        right.set(ylabel="validation accuracy", ylim=(0, 1))
+        rows.validation.dropna().plot(ax=right, style="ko--", ms=4, lw=1, ylim=(0, 1), ylabel="validation accuracy")
         right.grid(False)
     plt.close(figure)
     return figure
