@@ -37,5 +37,4 @@ def test_a_method_added_by_the_book_is_in_the_report(copy):
             done = subprocess.run(["bash", "-ec", commands], cwd=copy, env=here, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = (copy / "papermill_runs" / "tiny" / "report" / "report.md").read_text()
-    (row,) = re.findall(r"^\| Numbered pauses \| (.*) \|$", report, re.MULTILINE)
-    assert re.match(r"\d+\.\d \|", row) and "missing" not in row.split(" | ")[0]
+    assert re.search(r"^\| Numbered pauses \| \d+\.\d \|", report, re.MULTILINE), report
