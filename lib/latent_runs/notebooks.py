@@ -11,6 +11,7 @@ import ast
 import fcntl
 import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from latent_runs.places import IN_CHECKOUT, ROOT
+from latent_runs.plainly import run_plainly
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 from latent_runs.settings import check_parameters, nested, notebook_path
 
@@ -29,17 +31,13 @@ from latent_runs.settings import check_parameters, nested, notebook_path
 def run_notebook(
     notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None, checked: bool = False
 ) -> Path:
-    """Run a notebook in `out` and return the path of its executed copy.
+    """Run a notebook in `out` and return the path of its executed copy, or without papermill of what it said, as text.
 
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
     `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
     directory the notebook's (that of an installed one is not ours to write to: it runs where we do).
     On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised.
     """
-    import papermill
-    from traitlets.config import Config
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     if not checked:  # by the grid, for all its runs at once
         check_parameters(source, parameters)
@@ -47,21 +45,15 @@ def run_notebook(
     if records:
         parameters["run"] = parameters.get("run", {}) | {"dir": str(out)}
     out.mkdir(parents=True, exist_ok=True)
-    # Sockets in a folder of its own: kernels that start together race for the same TCP ports.
-    with exclusive(out / ".lock", f"a run of {source.stem} in {out}"), tempfile.TemporaryDirectory() as sockets:
+    directory, by_papermill = source.parent if IN_CHECKOUT else ROOT, importlib.util.find_spec("papermill") is not None
+    executed = out / ("executed.ipynb" if by_papermill else "executed.txt")
+    with exclusive(out / ".lock", f"a run of {source.stem} in {out}"):
         _prepare(out, source, parameters)
-        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # kernel python3 = this environment's, not the user's own
         try:
-            papermill.execute_notebook(
-                str(source),
-                str(out / "executed.ipynb"),
-                parameters,
-                kernel_name="python3",
-                cwd=str(source.parent if IN_CHECKOUT else ROOT),
-                progress_bar=False,
-                start_timeout=300,
-                config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
-            )
+            if by_papermill:
+                _execute(source, directory, parameters, executed)
+            else:
+                run_plainly(source, directory, parameters, executed)
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run.dir")
         except Exception as error:
@@ -69,7 +61,27 @@ def run_notebook(
             failure = {"notebook": source.stem, "finished": utc_now(), "error": lines}
             write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
             raise RuntimeError(f"{source.stem} failed in {out}: {lines[-1] if lines else error!r}") from error
-    return out / "executed.ipynb"
+    return executed
+
+
+def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], executed: Path) -> None:
+    import papermill
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # kernel python3 = this environment's, not the user's own
+    # Sockets in a folder of its own: kernels that start together race for the same TCP ports.
+    with tempfile.TemporaryDirectory() as sockets:
+        papermill.execute_notebook(
+            str(source),
+            str(executed),
+            parameters,
+            kernel_name="python3",
+            cwd=str(directory),
+            progress_bar=False,
+            start_timeout=300,
+            config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+        )
 
 
 def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
