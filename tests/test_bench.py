@@ -4,7 +4,8 @@ import math
 
 from latent_costs.bench import Size, bench
 
-TINY = Size(d_model=16, n_layers=1, n_heads=2, vocabulary=300, new_tokens=(2, 3), matrix=64, batch=2, n_problems=4, asked=(2, 1), every_stage=True)
+SHAPE = {"d_model": 16, "n_layers": 1, "n_heads": 2, "vocabulary": 300, "matrix": 64}
+TINY = Size(**SHAPE, new_tokens=(2, 3), batch=2, n_problems=4, asked=(2, 1), every_stage=True)
 
 
 def test_bench():

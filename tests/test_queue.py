@@ -1,4 +1,4 @@
-"""The queue of `make gpu`: in order, in time, taken up again; what a rehearsal leaves is marked; packs arrive whole or not at all."""
+"""The queue of `make gpu`: in order, in time, taken up again; a rehearsal's records say so; a pack arrives whole or not."""
 
 import io
 import json
@@ -52,7 +52,8 @@ def runs(tmp_path, notebook, monkeypatch):
         "quick",
         "seconds: float = 0.0\nseed: int = 0\nrun: dict = {}",
         "import json, time, pathlib\ntime.sleep(seconds)\n"
-        "out = pathlib.Path(run['dir'])\n(out / 'result.json').write_text(json.dumps({'wall_seconds': 1, 'metrics': {'accuracy': .5}}))",
+        "record = {'wall_seconds': 1, 'metrics': {'accuracy': .5}}\n"
+        "(pathlib.Path(run['dir']) / 'result.json').write_text(json.dumps(record))",
     )
     monkeypatch.setattr(Run, "folder", property(lambda run: tmp_path / "runs" / run.tier / run.variant))
     monkeypatch.setattr(queue, "RUNS", tmp_path / "runs")
@@ -180,7 +181,8 @@ def test_what_a_cell_raises_without_papermill_is_the_run_s_failure(notebook, tmp
 def packed(tmp_path, monkeypatch):
     """A pack of some data in parts of 1 KiB."""
     data = tmp_path / "data"
-    for name, text in {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "other/file": "no"}.items():
+    files = {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "other/file": "no"}
+    for name, text in files.items():
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text(text)
     monkeypatch.setattr(records, "git_state", lambda: {"commit": "abc", "dirty": False})
