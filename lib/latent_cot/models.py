@@ -20,9 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from latent_cot.families import context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, think, think_in_parallel
+from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 from latent_cot.writers import build_writer
@@ -65,7 +66,7 @@ class Reasoner(nn.Module):
             raise ValueError("thoughts that are written all at once cannot be ended one by one")
         self.lm, self.tokenizer, self.spec = lm, tokenizer, spec
         self.writer = build_writer(spec.writer, lm, tokenizer, **spec.writer_options)
-        self.stop_head = nn.Linear(body(lm).config.hidden_size, 1) if spec.learned_stop else None
+        self.stop_head = nn.Linear(state_width(lm), 1) if spec.learned_stop else None
         self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
     @property
@@ -74,11 +75,12 @@ class Reasoner(nn.Module):
 
     @property
     def context_length(self) -> int:
-        return body(self.lm).config.max_position_embeddings
+        return context_length(self.lm)
 
     @property
-    def head(self) -> nn.Module:
-        return self.lm.get_output_embeddings()
+    def head(self) -> Callable[[Float[Tensor, "*batch d_state"]], Float[Tensor, "*batch v"]]:
+        """From last hidden states to the model's own logits."""
+        return own_logits(self.lm)
 
     def embed(self, ids: Int[Tensor, "*batch tokens"]) -> Float[Tensor, "*batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)

@@ -24,12 +24,13 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import prompt
+from latent_cot.families import layers_of, set_layers
 from latent_cot.generation import answer
 from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
 from latent_cot.supervision import Losses, supervise_language
-from latent_cot.thoughts import body, read
+from latent_cot.thoughts import body, read, state_width
 from latent_tasks import Problem, Task
 
 HINT = "Give one short hint that helps to solve this problem. Do not solve it."
@@ -57,10 +58,8 @@ def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders:
 
 def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
     """A smaller assistant out of a large one: its embeddings, first layers and last norm. Changes `reasoner`."""
-    lm = body(reasoner.lm)
-    blocks = "layers" if hasattr(lm, "layers") else "h"  # Llama's name, GPT-2's name
-    setattr(lm, blocks, getattr(lm, blocks)[:n_layers])
-    lm.config.num_hidden_layers = n_layers
+    del layers_of(reasoner.lm)[n_layers:]
+    set_layers(body(reasoner.lm).config, n_layers)
     return reasoner
 
 
@@ -77,7 +76,7 @@ class Assistant:
 
     @property
     def width(self) -> int:
-        return body(self.reasoner.lm).config.hidden_size
+        return state_width(self.reasoner.lm)
 
     def encode(
         self, problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout(), kind: int = 0

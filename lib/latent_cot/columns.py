@@ -1,0 +1,43 @@
+"""Columns: where a batch's tokens stand in what a model has read, and caches that are values.
+
+Many families count columns: a sliding window (Mistral, Gemma 3, GPT-Neo) or ALiBi (MPT) takes what stands between two
+tokens for tokens. So a problem's real tokens must stand together, without padding or hidden columns between them: padding
+before the first and behind the last is harmless. Where holes arise (problems with fewer thoughts than others; CODI's <bot>,
+hidden from the teacher) the cache is closed up before anything more is read. Few reads need it: one for a batch.
+"""
+
+import copy
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+
+def fork(cache: DynamicCache) -> DynamicCache:
+    """A cache appends by concatenation, so a shallow copy is a fork: the given one keeps its own tensors."""
+    twin = copy.copy(cache)
+    twin.layers = [copy.copy(layer) for layer in cache.layers]
+    return twin
+
+
+def stand_together(mask: Bool[Tensor, "batch columns"]) -> bool:
+    """Whether no row has a hole: padding, real columns, padding."""
+    begins = (mask[:, 1:] & ~mask[:, :-1]).sum(1) + mask[:, 0]
+    return not (begins > 1).any()
+
+
+def in_order(tensor: Tensor, order: Int[Tensor, "batch columns"]) -> Tensor:
+    """A batch's columns (dimension 1) in each row's own order."""
+    return tensor.take_along_dim(order if tensor.dim() == 2 else order[..., None], 1)
+
+
+def close_up(cache: DynamicCache, mask: Bool[Tensor, "batch seen"]) -> tuple[DynamicCache, Bool[Tensor, "batch kept"]]:
+    """The cache and its mask with all padding on the left; columns that are padding in every row are left out.
+
+    Positions are in the keys already (or are counted from the mask), so that a column may move.
+    """
+    order = mask.long().argsort(dim=1, stable=True)[:, mask.shape[1] - int(mask.sum(1).max()) :]
+    twin = fork(cache)
+    for layer in twin.layers:  # keys and values are batch × heads × columns × d
+        layer.keys, layer.values = (kept.take_along_dim(order[:, None, :, None], 2) for kept in (layer.keys, layer.values))
+    return twin, in_order(mask, order)
