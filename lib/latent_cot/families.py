@@ -13,11 +13,11 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from latent_cot.thoughts import Context, LanguageModel, body, read, think
+from latent_cot.thoughts import Context, LanguageModel, body, causal, read, think
 
 TRIED = (
     "bloom", "cohere", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "granite", "llama", "mistral",
@@ -57,9 +57,9 @@ def _with(module: nn.Module, path: str, part: nn.Module) -> nn.Module:
 def own_logits(lm: LanguageModel) -> Callable[[States], Float[Tensor, "*batch v"]]:
     """From last hidden states to logits, as the model's own `forward` does it: head, bias, scaling (Granite, Cohere),
     soft-capping (Gemma 2). It is that `forward`, with the transformer taken out."""
-    causal, transformer = getattr(lm, "get_base_model", lambda: lm)(), body(lm)
-    path = next(name for name, module in causal.named_modules() if module is transformer)
-    ends = _with(causal, path, _Echo())
+    transformer = body(lm)
+    path = next(name for name, module in causal(lm).named_modules() if module is transformer)
+    ends = _with(causal(lm), path, _Echo())
 
     def logits(states):
         flat = ends(inputs_embeds=states.reshape(1, -1, states.shape[-1]), use_cache=False).logits
@@ -141,11 +141,12 @@ def check_family(lm: LanguageModel) -> None:
 
 def _fault(lm: LanguageModel) -> str:
     """What is wrong with a model, or nothing."""
-    causal, table, head = getattr(lm, "get_base_model", lambda: lm)(), body(lm).get_input_embeddings(), own_logits(lm)
-    if getattr(causal, "_is_stateful", False):
+    usual = {type(layer) for layer in DynamicCache(config=body(lm).config).layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
+    if getattr(causal(lm), "_is_stateful", False) or not usual:
         return RUNNING_STATE
+    table, head = body(lm).get_input_embeddings(), own_logits(lm)
     thoughts, random, device = (2, 1), torch.Generator().manual_seed(0), table.weight.device
-    n_words = min(len(table.weight), len(causal.get_output_embeddings().weight))
+    n_words = min(len(table.weight), len(lm.get_output_embeddings().weight))
     words = torch.randint(n_words, (2, 11), generator=random).to(device)
     questions, language = (words[:1, :7], words[1:, 4:7]), words[:, 9:]  # the thoughts between them are words, too
 
@@ -164,10 +165,8 @@ def _fault(lm: LanguageModel) -> str:
         rows = slice(i, i + 1)
         text = torch.cat([question, words[rows, 7 : 7 + thoughts[i]], language[rows]], 1)
         context, _ = read(lm, table(question), torch.ones_like(question, dtype=torch.bool))
-        if not all(type(layer) is DynamicLayer for layer in context.cache.layers):
-            return RUNNING_STATE
         alone.append(answers(context, rows))
-        if differ(alone[i], causal(input_ids=text, use_cache=False).logits[:, -2:]):
+        if differ(alone[i], lm(input_ids=text, use_cache=False).logits[:, -2:]):
             return "read with a cache, its logits are not those of its own forward pass"
         if differ(answers(context, rows), alone[i]):
             return "its cache changes when it is read on from, so that nothing else can go on from the same place"

@@ -1,6 +1,6 @@
 """Backbones, the reasoner that thinks with them, and its checkpoints (safetensors only).
 
-Any causal LM of transformers that takes `inputs_embeds` and a cache will do; GPT-2 and Llama families are tested.
+Any causal LM of transformers whose cache is keys and values will do (`families`).
 """
 
 import importlib.metadata
@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from latent_cot.families import context_length, own_logits
+from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
 from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
@@ -133,7 +134,8 @@ def smollm2_folder() -> Path:
 def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     """Build a reasoner: a tiny one from scratch, or on a pretrained LM with three more tokens (pad, bot, eot).
 
-    Raises OSError, with the name, if a pretrained model is neither a folder nor within reach on the hub.
+    Raises OSError, with the name, if a pretrained model is neither a folder nor within reach on the hub; UnsupportedModel,
+    with the reason, for a model of a family that README's table does not have and that fails `families.check_family`.
     """
     torch.manual_seed(seed)
     if spec.lm == "tiny":
@@ -150,16 +152,29 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     if spec.lora_rank:
         lm = add_lora(lm, spec)
+    if spec.lm != "tiny" and body(lm).config.model_type not in TRIED:
+        check_family(lm)
     return Reasoner(lm, tokenizer, spec)
 
 
 def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
-    """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
+    """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A).
+
+    Experts that are kept together in one parameter get it, too, but for dropout, which PEFT has for modules only.
+    """
     gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
-    sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
     targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
+    stacked = (name.split(".") for name, weight in lm.named_parameters() if weight.dim() == 3)
+    experts = sorted({".".join(path[-2:] if path[-1] == "weight" else path[-1:]) for path in stacked})
+    sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha}
+    sizes |= {"target_parameters": experts} if experts else {"lora_dropout": spec.lora_dropout}
+    config = LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM")
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT asks for an attribute by its former name
-        return get_peft_model(lm, LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM"))
+        adapted = get_peft_model(lm, config)
+    for layer in adapted.modules() if experts else ():
+        if isinstance(layer, LoraLayer) and not isinstance(layer, ParamWrapper):
+            layer.lora_dropout = nn.ModuleDict({name: nn.Dropout(spec.lora_dropout) for name in layer.lora_dropout})
+    return adapted
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -39,9 +39,14 @@ class Context:
     hidden: Float[Tensor, "batch d_state"]  # last hidden state at each problem's last real position
 
 
+def causal(lm: LanguageModel) -> PreTrainedModel:
+    """The model out of its PEFT wrapper, if it has one (adapters stay in)."""
+    return getattr(lm, "get_base_model", lambda: lm)()
+
+
 def body(lm: LanguageModel) -> PreTrainedModel:
     """The transformer without its LM head, also from inside a PEFT wrapper."""
-    return getattr(lm, "get_base_model", lambda: lm)().get_decoder()
+    return causal(lm).get_decoder()
 
 
 def state_width(lm: LanguageModel) -> int:
