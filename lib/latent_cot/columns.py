@@ -38,6 +38,7 @@ def close_up(cache: DynamicCache, mask: Bool[Tensor, "batch seen"]) -> tuple[Dyn
     """
     order = mask.long().argsort(dim=1, stable=True)[:, mask.shape[1] - int(mask.sum(1).max()) :]
     twin = fork(cache)
-    for layer in twin.layers:  # keys and values are batch × heads × columns × d
-        layer.keys, layer.values = (kept.take_along_dim(order[:, None, :, None], 2) for kept in (layer.keys, layer.values))
+    for layer in twin.layers:
+        for name in ("keys", "values"):  # batch × heads × columns × d
+            setattr(layer, name, getattr(layer, name).take_along_dim(order[:, None, :, None], 2))
     return twin, in_order(mask, order)

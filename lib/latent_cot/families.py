@@ -13,11 +13,10 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from latent_cot.thoughts import Context, LanguageModel, body, causal, read, think
+from latent_cot.thoughts import Context, LanguageModel, body, causal, embeddings_of, read, think
 
 TRIED = (
     "bloom", "cohere", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "granite", "llama", "mistral",
@@ -96,8 +95,9 @@ def lens(lm: LanguageModel) -> Callable[[States], States]:
 
     Raises UnsupportedModel where that is not a chain of modules, so that a layer's states cannot be read by the head.
     """
-    transformer, chain, states = body(lm), [], []
-    last = layers_of(lm)[-1]
+    transformer, last = body(lm), layers_of(lm)[-1]
+    chain: list[nn.Module] = []
+    states: list[Tensor] = []
 
     def leaves(module, inputs, output):
         states[:] = [output[0] if isinstance(output, tuple) else output]
@@ -141,12 +141,12 @@ def check_family(lm: LanguageModel) -> None:
 
 def _fault(lm: LanguageModel) -> str:
     """What is wrong with a model, or nothing."""
-    usual = {type(layer) for layer in DynamicCache(config=body(lm).config).layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
-    if getattr(causal(lm), "_is_stateful", False) or not usual:
+    kinds = getattr(body(lm).config, "layer_types", None) or ()
+    if getattr(causal(lm), "_is_stateful", False) or any("attention" not in kind or "linear" in kind for kind in kinds):
         return RUNNING_STATE
-    table, head = body(lm).get_input_embeddings(), own_logits(lm)
-    thoughts, random, device = (2, 1), torch.Generator().manual_seed(0), table.weight.device
-    n_words = min(len(table.weight), len(lm.get_output_embeddings().weight))
+    table, head, weights = body(lm).get_input_embeddings(), own_logits(lm), embeddings_of(lm)
+    thoughts, random, device = (2, 1), torch.Generator().manual_seed(0), weights.device
+    n_words = min(len(weights), len(lm.get_output_embeddings().weight))
     words = torch.randint(n_words, (2, 11), generator=random).to(device)
     questions, language = (words[:1, :7], words[1:, 4:7]), words[:, 9:]  # the thoughts between them are words, too
 
@@ -160,11 +160,13 @@ def _fault(lm: LanguageModel) -> str:
         spread = expected.float() - expected.float().mean(-1, keepdim=True)
         return not (found.float() - expected.float()).norm() <= tolerance * spread.norm()
 
-    tolerance, alone = max(1e-4, 8 * torch.finfo(table.weight.dtype).eps), []
+    tolerance, alone = max(1e-4, 8 * torch.finfo(weights.dtype).eps), []
     for i, question in enumerate(questions):
         rows = slice(i, i + 1)
         text = torch.cat([question, words[rows, 7 : 7 + thoughts[i]], language[rows]], 1)
-        context, _ = read(lm, table(question), torch.ones_like(question, dtype=torch.bool))
+        context, _ = read(lm, embeds := table(question), torch.ones_like(question, dtype=torch.bool))
+        if differ(embeds, table(question)):
+            return "it changes the embeddings that it is given"
         alone.append(answers(context, rows))
         if differ(alone[i], lm(input_ids=text, use_cache=False).logits[:, -2:]):
             return "read with a cache, its logits are not those of its own forward pass"

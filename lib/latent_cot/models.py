@@ -169,7 +169,9 @@ def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
     sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha}
     sizes |= {"target_parameters": experts} if experts else {"lora_dropout": spec.lora_dropout}
     config = LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM")
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT asks for an attribute by its former name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks for an attribute by its former name
+        warnings.filterwarnings("ignore", ".*did not match any targeted module")  # and overlooks that parameters matched
         adapted = get_peft_model(lm, config)
     for layer in adapted.modules() if experts else ():
         if isinstance(layer, LoraLayer) and not isinstance(layer, ParamWrapper):

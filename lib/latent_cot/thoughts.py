@@ -17,11 +17,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from latent_cot.columns import close_up, fork, in_order, stand_together
@@ -46,7 +46,13 @@ def causal(lm: LanguageModel) -> PreTrainedModel:
 
 def body(lm: LanguageModel) -> PreTrainedModel:
     """The transformer without its LM head, also from inside a PEFT wrapper."""
-    return causal(lm).get_decoder()
+    found = causal(lm).get_decoder()
+    return found if found is not causal(lm) else next(m for m in found.children() if isinstance(m, PreTrainedModel))
+
+
+def embeddings_of(lm: LanguageModel) -> Float[Tensor, "v d"]:
+    """The table of input embeddings."""
+    return cast(nn.Embedding, body(lm).get_input_embeddings()).weight
 
 
 def state_width(lm: LanguageModel) -> int:
@@ -55,9 +61,9 @@ def state_width(lm: LanguageModel) -> int:
 
 
 @functools.cache
-def _takes_positions(kind: type) -> bool:
+def _takes_positions(transformer: Callable) -> bool:
     """Families with ALiBi (BLOOM, MPT) have no position ids: they count for themselves."""
-    return "position_ids" in inspect.signature(kind.forward).parameters
+    return "position_ids" in inspect.signature(transformer).parameters
 
 
 def read(
@@ -91,7 +97,7 @@ def read(
         past_key_values=cache,
         use_cache=True,
         output_hidden_states=True,
-        **({"position_ids": positions} if _takes_positions(type(transformer)) else {}),
+        **({"position_ids": positions} if _takes_positions(type(transformer).forward) else {}),
     )
     levels = *output.hidden_states[:-1], output.last_hidden_state
     last_real = mask.long().cumsum(1).argmax(1)  # the first maximum of the running count

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.thoughts import LanguageModel, body, state_width
+from latent_cot.thoughts import LanguageModel, embeddings_of, state_width
 
 Build = Callable[..., nn.Module]  # (lm, tokenizer, **writer_options) -> a `thoughts.Writer`
 WRITERS: dict[str, Build] = {}
@@ -40,7 +40,7 @@ def build_writer(name: str, lm: LanguageModel, tokenizer: PreTrainedTokenizerBas
 
 def width_of(lm: LanguageModel) -> int:
     """d, the width of a language model's input embeddings, and so of a thought."""
-    return body(lm).get_input_embeddings().weight.shape[1]
+    return embeddings_of(lm).shape[1]
 
 
 @writer("nobody", "hidden")

@@ -2,8 +2,7 @@
 
     python -m latent_reports.families --readme README.md
 
-A cell is ✓ where all numbers agree to 1e-9 (save = load: bit for bit), and else the largest difference, or the error. Windows
-are shorter than the texts, softcaps and multipliers far from 1, so that whoever forgot them would be seen.
+A cell is ✓ where all numbers agree to 1e-9 (saved = loaded: bit for bit), and else the largest difference, or the error.
 """
 
 import argparse
@@ -11,16 +10,15 @@ import copy
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+import transformers
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from latent_cot.curriculum import distill
@@ -30,87 +28,20 @@ from latent_cot.generation import answer_batch
 from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, load_reasoner, save_reasoner
 from latent_cot.probing import read_along
-from latent_cot.sequences import collate, encode
+from latent_cot.sequences import Batch, Language, collate, encode
 from latent_cot.sequences import Sequence as Text
 from latent_cot.supervision import read_language, read_question, read_through
-from latent_cot.thoughts import body, causal, read
-from latent_cot.tokens import tiny_tokenizer
+from latent_cot.thoughts import LanguageModel, body, causal, read
+from latent_reports.small_models import FAMILIES, TASK, InDouble, tiny_model
 from latent_runs.records import replace_block
-from latent_tasks import load_task
 
 BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
-TASK = load_task("arithmetic", sizes={"train": 40}, n_steps=(1, 4))
-WINDOW = 5  # shorter than any question
-SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 96}
-HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
-LLAMA = SIZE | HEADS | {"head_dim": 8}
-BOTH = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
-CAPS = {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}
-OPT = {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 96}
-ALIBI = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-EXPERTS = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1}
-MAMBA = {"mamba_d_state": 8, "mamba_d_conv": 2, "mamba_expand": 2}
-# By family, or family and variant: what makes it small, and what makes it differ from the others.
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 96},
-    "gpt_neo, local attention": SIZE
-    | {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": WINDOW},
-    "gpt_neox": SIZE | {"num_attention_heads": 4, "rotary_pct": 0.5},
-    "opt": OPT | {"word_embed_proj_dim": 32},
-    "opt, narrow embeddings": OPT | {"word_embed_proj_dim": 16, "do_layer_norm_before": False},
-    "bloom": ALIBI,
-    "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 96, "expansion_ratio": 2},
-    "falcon": ALIBI,
-    "falcon, ALiBi": ALIBI | {"alibi": True},
-    "phi": SIZE | HEADS,
-    "phi3, window": SIZE | HEADS | {"sliding_window": WINDOW},
-    "llama": LLAMA,
-    "mistral, window": LLAMA | {"sliding_window": WINDOW},
-    "mixtral, window, experts": LLAMA | {"sliding_window": WINDOW, "num_local_experts": 4},
-    "qwen2, window": SIZE | HEADS | BOTH | {"use_sliding_window": True},
-    "qwen3, window": LLAMA | BOTH | {"use_sliding_window": True},
-    "qwen3_moe, experts": LLAMA | EXPERTS,
-    "gemma2, window": LLAMA | BOTH | CAPS,
-    "gemma3_text, window": LLAMA | BOTH | CAPS,
-    "olmo2": SIZE | HEADS,
-    "granite": SIZE
-    | HEADS
-    | {"embedding_multiplier": 3.0, "logits_scaling": 4.0, "residual_multiplier": 0.5, "attention_multiplier": 0.3},
-    "cohere": SIZE | HEADS | {"logit_scale": 0.25},
-    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
-    "jamba": SIZE | HEADS | MAMBA | {"num_experts": 2, "use_mamba_kernels": False, "attn_layer_period": 2, "attn_layer_offset": 1},
-    "falcon_h1": LLAMA | MAMBA | {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_chunk_size": 8},
-    "lfm2": SIZE | HEADS | {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3},
-}
-
-
-class InDouble(TorchFunctionMode):
-    """Everything in float64: also what a family computes in float32 whatever it is given (norms, softmax, angles)."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        def double(value):
-            return torch.float64 if value is torch.float32 else value
-
-        func = torch.Tensor.double if func is torch.Tensor.float else func
-        return func(*map(double, args), **{name: double(value) for name, value in (kwargs or {}).items()})
-
-
-def tiny_model(family: str, seed: int = 0):
-    """A random model of a family, in which every weight matters, and a tokenizer for it."""
-    torch.manual_seed(seed)
-    tokenizer = tiny_tokenizer(TASK.words)
-    special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = AutoConfig.for_model(family.partition(",")[0], vocab_size=len(tokenizer), **special, **FAMILIES[family])
-    lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32, experts_implementation="eager").eval()
-    with torch.no_grad():
-        for parameter in lm.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return lm, tokenizer
 
 
 def agree(found: Tensor, expected: Tensor) -> None:
     """Raise AssertionError, with the largest difference, unless all numbers agree to 1e-9."""
     assert found.shape == expected.shape, f"{tuple(found.shape)} is not {tuple(expected.shape)}"
+    found, expected = found.detach(), expected.detach()
     off = float((found - expected).abs().max() / expected.abs().max().clamp(min=1)) if found.numel() else 0.0
     assert off <= 1e-9, f"off by {off:.1e}"
 
@@ -119,6 +50,11 @@ def texts(reasoner: Reasoner, n_thoughts: Sequence[int] = (3, 0, 2, 1)) -> list[
     """A problem for each number of thoughts, with CODI's teacher; questions and chains differ in length."""
     problems, rng = encode(TASK.splits["train"][: len(n_thoughts)], reasoner.tokenizer), random.Random(0)
     return [distill(n, True)(problem, reasoner.markers, rng) for problem, n in zip(problems, n_thoughts)]
+
+
+def teacher_of(batch: Batch) -> Language:
+    assert batch.teacher is not None
+    return batch.teacher
 
 
 def reread(reasoner: Reasoner, text: Text) -> tuple[Tensor, Tensor]:
@@ -136,23 +72,19 @@ def alone_as_in_a_batch(reasoner: Reasoner) -> None:
     """Thoughts and logits of problems with unequally many; CODI's losses, whose teacher does not see <bot>."""
     company, codi = texts(reasoner), CodiOptions(divide_by_std=False)
     batch = collate(company, reasoner.markers)
-    seen, together, apart = read_through(reasoner, batch), supervise_codi(reasoner, batch, codi), dict.fromkeys(LOSSES, 0.0)
+    seen, together = read_through(reasoner, batch), supervise_codi(reasoner, batch, codi)
+    apart: dict[str, Tensor | float] = {}
     for i, text in enumerate(company):
         one = collate([text], reasoner.markers)
         alone, losses = read_through(reasoner, one), supervise_codi(reasoner, one, codi)
         agree(seen.thinking.thoughts[i, : text.n_thoughts], alone.thinking.thoughts[0])
         agree(reasoner.head(seen.predicting[i, : len(text.language)]), reasoner.head(alone.predicting[0]))
-        for name, (whole, part) in LOSSES.items():
-            apart[name] += losses[name] * part(one) / whole(batch)
+        shares = {"student": one.language.n_supervised / batch.language.n_supervised, "distill": 1 / len(company)}
+        shares["teacher"] = teacher_of(one).n_supervised / teacher_of(batch).n_supervised
+        for name, share in shares.items():
+            apart[name] = apart.get(name, 0.0) + share * losses[name]
     for name, loss in apart.items():
-        agree(together[name], loss)
-
-
-LOSSES: dict[str, Any] = {
-    "student": [lambda batch: batch.language.n_supervised] * 2,
-    "teacher": [lambda batch: batch.teacher.n_supervised] * 2,
-    "distill": [lambda batch: batch.n_problems] * 2,
-}
+        agree(together[name], torch.as_tensor(loss))
 
 
 def cached_as_uncached(reasoner: Reasoner) -> None:
@@ -171,7 +103,7 @@ def forked_as_fresh(reasoner: Reasoner) -> None:
     reasoner.think(question, batch)
     hidden = torch.arange(len(text.question)) < len(text.question) - 1  # <bot>
     teacher = replace(question, mask=question.mask & hidden, hidden=levels[-1][:, -2])
-    found = reasoner.head(read_language(reasoner, teacher, batch.teacher)[0])
+    found = reasoner.head(read_language(reasoner, teacher, teacher_of(batch))[0])
     words = torch.tensor([[*text.question[:-1], *text.teacher[:-1]]])
     agree(found, reasoner.lm(input_ids=words, use_cache=False).logits[:, len(text.question) - 2 :])
 
@@ -252,22 +184,57 @@ COLUMNS: dict[str, Callable[[Reasoner], None]] = {
 }
 
 
-def row(family: str) -> list[str]:
-    """What holds for a family, in `COLUMNS`; or why it is refused."""
+def holds(family: str) -> list[str]:
+    """What holds for a family: a cell for each of `COLUMNS`; or one, why it is refused."""
     lm, tokenizer = tiny_model(family)
     try:
         check_family(lm)
     except UnsupportedModel as error:
-        return [family, str(error)]
-    cells = []
-    for name, holds in COLUMNS.items():
-        try:
-            if holds is saved_as_loaded:
-                holds(Reasoner(lm, tokenizer, ReasonerSpec(writer="projection")))
-            else:
-                with InDouble():
-                    holds(Reasoner(copy.deepcopy(lm), tokenizer, ReasonerSpec(writer="projection")).double().eval())
-            cells.append("✓")
-        except Exception as error:
-            cells.append(f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error))
-    return [family, *cells]
+        return [str(error)]
+    return [try_one(check, lm, tokenizer) for check in COLUMNS.values()]
+
+
+def try_one(check: Callable[[Reasoner], None], lm: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """✓, or what went wrong."""
+    reasoner = Reasoner(copy.deepcopy(lm), tokenizer, ReasonerSpec(writer="projection")).eval()
+    try:
+        if check is saved_as_loaded:  # files hold float32
+            check(reasoner)
+        else:
+            with InDouble():
+                check(reasoner.double())
+    except Exception as error:
+        return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}".partition("\n")[0]
+    return "✓"
+
+
+def readme_block(table: Mapping[str, Sequence[str]]) -> str:
+    """The table in Markdown: families for which all holds first, then what is refused, by its reason."""
+    rows = [["family", *COLUMNS], ["---", *[":---:"] * len(COLUMNS)]]
+    rows += [[family, *cells] for family, cells in table.items() if len(cells) > 1]
+    refused: dict[str, list[str]] = {}
+    for family, (reason, *more) in table.items():
+        if not more:
+            refused.setdefault(reason.partition(": ")[2].partition(";")[0], []).append(family)
+    notes = [f"Refused when they are built: {', '.join(names)}: {reason}." for reason, names in refused.items()]
+    lines = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n\n".join([BEGIN, lines, *notes, "`make families` writes this block.", END])
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m latent_reports.families", description=__doc__.partition("\n")[0])
+    parser.add_argument("family", nargs="*", choices=[[], *FAMILIES], help="only these")
+    parser.add_argument("--readme", type=Path, metavar="PATH", help="write the table there, between its markers")
+    options = parser.parse_args(argv)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    table = {}
+    for family in options.family or FAMILIES:
+        table[family] = holds(family)
+        print(family, *table[family], sep="  ", flush=True)
+    if options.readme:
+        replace_block(options.readme, readme_block(table))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

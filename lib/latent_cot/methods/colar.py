@@ -40,7 +40,7 @@ class LatentHead(nn.Sequential):
     def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         d = width_of(lm)
         super().__init__(nn.Linear(state_width(lm), d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d), nn.Linear(d, d))
-        self.language_model, self.end = (lm,), tokenizer.convert_tokens_to_ids(EOT)
+        self.language_model, self.end = (lm,), tokenizer.get_vocab()[EOT]
 
     def forward(self, hidden: Float[Tensor, "*batch d_state"], i: int = 0) -> Float[Tensor, "*batch d"]:
         return super().forward(hidden)
