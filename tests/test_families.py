@@ -95,12 +95,13 @@ def test_an_unknown_family_is_tried_not_looked_up(tmp_path, monkeypatch):
     folder = as_folder("granite", tmp_path)
     monkeypatch.setattr("latent_cot.models.TRIED", ())
     assert build_reasoner(ReasonerSpec(lm=folder))
+
+    def think_alike(lm, context, n_thoughts, write):
+        return thoughts.think(lm, context, n_thoughts.max().expand_as(n_thoughts), write)
+
     broken = {
         "not those of its own forward": ("own_logits", lambda lm: lm.get_output_embeddings()),
-        "in a batch what it says alone": (
-            "think",
-            lambda lm, context, n, write: thoughts.think(lm, context, n * 0 + n.max(), write),
-        ),
+        "in a batch what it says alone": ("think", think_alike),
     }
     for reason, (name, instead) in broken.items():
         with monkeypatch.context() as patch:
@@ -178,6 +179,10 @@ def test_closing_up_keeps_every_real_column_in_order():
             assert torch.equal(after.keys[row][:, kept[row]], before.keys[row][:, mask[row]])
             assert torch.equal(after.values[row][:, kept[row]], before.values[row][:, mask[row]])
     assert context.cache.get_seq_length() == 4
+    hidden = torch.tensor([[False, True, True, False], [True, True, True, False], [False, False, True, False]])
+    cut, kept = columns.close_up(context.cache, hidden)  # only what is behind: nothing has to move
+    assert torch.equal(kept, hidden[:, :3])
+    assert all(torch.equal(a.keys, b.keys[:, :, :3]) for a, b in zip(cut.layers, context.cache.layers, strict=True))
 
 
 def test_logits_out_of_the_forward_pass_cost_nothing_that_stays():

@@ -36,9 +36,16 @@ def close_up(cache: DynamicCache, mask: Bool[Tensor, "batch seen"]) -> tuple[Dyn
 
     Positions are in the keys already (or are counted from the mask), so that a column may move.
     """
+    used = mask.any(0).nonzero()
+    end = int(used.max()) + 1 if len(used) else 0
     order = mask.long().argsort(dim=1, stable=True)[:, mask.shape[1] - int(mask.sum(1).max()) :]
+    only_behind = bool(end) and stand_together(mask) and bool(mask[:, end - 1].all())  # as CODI's <bot>: nothing has to move
+
+    def closed(kept: Tensor) -> Tensor:  # batch × heads × columns × d
+        return kept[:, :, :end] if only_behind else kept.take_along_dim(order[:, None, :, None], 2)
+
     twin = fork(cache)
     for layer in twin.layers:
-        for name in ("keys", "values"):  # batch × heads × columns × d
-            setattr(layer, name, getattr(layer, name).take_along_dim(order[:, None, :, None], 2))
-    return twin, in_order(mask, order)
+        for name in ("keys", "values"):
+            setattr(layer, name, closed(getattr(layer, name)))
+    return twin, mask[:, :end] if only_behind else in_order(mask, order)

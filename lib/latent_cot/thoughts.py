@@ -17,11 +17,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from latent_cot.columns import close_up, fork, in_order, stand_together
@@ -51,8 +51,8 @@ def body(lm: LanguageModel) -> PreTrainedModel:
 
 
 def embeddings_of(lm: LanguageModel) -> Float[Tensor, "v d"]:
-    """The table of input embeddings."""
-    return cast(nn.Embedding, body(lm).get_input_embeddings()).weight
+    """The table of input embeddings; of a module that makes them out of several, the first."""
+    return next(body(lm).get_input_embeddings().parameters())
 
 
 def state_width(lm: LanguageModel) -> int:
