@@ -44,8 +44,8 @@ def instruction(task: Task) -> str:
 def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders: str = "") -> Layout:
     """The tokenizer's chat template, cut where the question and where the thoughts go.
 
-    Without a template (a plain LM) the prompt is instruction, question, new line. `placeholders` stand behind the
-    question, in the place of thoughts (CoT-Unk).
+    Thoughts, or `placeholders` in their place (CoT-Unk), begin a new line; where there are none the text is the template's
+    own. Without a template (a plain LM) the prompt is instruction, question, new line.
     """
     before = f"{instruct}\n\n" if instruct else ""
     if tokenizer.chat_template is None:
@@ -53,7 +53,9 @@ def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders:
     hole = "<question>"  # templates trim what they are given, so the hole comes last
     messages = [{"role": "user", "content": before + hole}]
     start, tail = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)).split(hole)
-    return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
+    if placeholders:
+        return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
+    return Layout(question_start=start, question_end="", thoughts_start="\n", tail=tail)
 
 
 def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
