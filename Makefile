@@ -27,7 +27,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: help setup tables test gpu pack types lab demo screenshots bench check-paper estimate report record cards docs build strip clean
+.PHONY: help setup tables test gpu pack types lab demo screenshots bench check-paper estimate families report record cards docs build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -79,6 +79,9 @@ bench: $(STAMP) ## measure the speed of training and generation on this machine
 
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')
+
+families: $(STAMP) ## what holds for which family of models; writes README's table
+	$(PY) -m latent_reports.families --readme README.md
 
 estimate: $(STAMP) ## what every row of the paper tier costs on a GPU; writes README's table
 	$(PY) -m latent_costs.estimate paper --readme README.md

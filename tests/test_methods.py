@@ -177,6 +177,11 @@ def test_codis_teacher_may_lack_the_last_step(keep_last_step, chain):
     assert s.teacher[s.teacher_door] == s.language[s.door] == PROBLEM.answer[PROBLEM.door]
     one_step = replace(PROBLEM, steps=PROBLEM.steps[:1])
     assert distill(2, keep_last_step)(one_step, MARKERS, RNG).teacher == (60, 61, *PROBLEM.answer)
+    official = distill(2, keep_last_step, keep_only_step=False)(one_step, MARKERS, RNG)
+    assert official.teacher == (60, 61) * keep_last_step + PROBLEM.answer
+    assert official.teacher[official.teacher_door] == PROBLEM.answer[PROBLEM.door]
+    none = replace(PROBLEM, steps=())
+    assert distill(2, keep_last_step, keep_only_step=False)(none, MARKERS, RNG).teacher == PROBLEM.answer
 
 
 def test_coconuts_stages():

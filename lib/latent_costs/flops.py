@@ -12,17 +12,18 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
+from latent_cot.families import set_layers
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner
 from latent_cot.sequences import Sequence
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
+from latent_cot.writers import width_of
 
 SHAPES: dict[str, PreTrainedConfig] = {  # as published
     name: AutoConfig.for_model(**shape)
@@ -41,7 +42,7 @@ class Shape:
     """The numbers of a model that the formulas need; counts are of weights."""
 
     def __init__(self, reasoner: Reasoner):
-        lm, head, parameters = body(reasoner.lm), cast(nn.Linear, reasoner.head).weight, list(reasoner.parameters())
+        lm, head, parameters = body(reasoner.lm), reasoner.lm.get_output_embeddings().weight, list(reasoner.parameters())
         width = getattr(lm.config, "head_dim", None) or lm.config.hidden_size // lm.config.num_attention_heads
         self.total = sum(p.numel() for p in parameters)
         self.trained = sum(p.numel() for p in parameters if p.requires_grad)
@@ -69,9 +70,7 @@ def blank_reasoner(spec: ReasonerSpec) -> Reasoner:
 def cut(lm: str, n_layers: int) -> PreTrainedConfig:
     """A published shape with its first layers only."""
     config = copy.deepcopy(SHAPES[lm])
-    config.num_hidden_layers = n_layers
-    if getattr(config, "layer_types", None):  # Qwen: one for each layer
-        config.layer_types = config.layer_types[:n_layers]
+    set_layers(config, n_layers)
     return config
 
 
@@ -116,7 +115,7 @@ def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
             kept[tensor.untyped_storage().data_ptr()] = tensor
             return tensor
 
-        embeds = torch.zeros(1, n, config.hidden_size, requires_grad=True)
+        embeds = torch.zeros(1, n, width_of(lm), requires_grad=True)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 read(lm.train(), embeds, torch.ones(1, n, dtype=torch.bool))

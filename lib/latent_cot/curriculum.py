@@ -68,7 +68,7 @@ def sequence(
     said = [part for step in problem.steps for part in (*[()] * (latents_per_step - 1), step)][:n_thoughts]
     return Sequence(
         id=problem.id,
-        question=problem.question + bot,
+        question=problem.before(n_thoughts) + bot,
         n_thoughts=n_thoughts,
         language=steps + problem.answer,
         n_unsupervised=len(eot) + len(problem.tail),
@@ -132,13 +132,15 @@ def remove_tokens_from_left(n_removed: int, smoothing: float = 4.0) -> Arrange:
     return arrange
 
 
-def distill(n_thoughts: int, keep_last_step: bool, door_offset: int = 0) -> Arrange:
+def distill(n_thoughts: int, keep_last_step: bool, door_offset: int = 0, keep_only_step: bool = True) -> Arrange:
     """CODI: the student sees thoughts and the answer, the teacher all steps (the last one dropped by default) and the
-    answer. Without its last step a one-step problem would leave the teacher nothing to say; there it is kept.
+    answer. Without its last step a one-step problem leaves the teacher nothing to say; `keep_only_step` keeps it there
+    (the official code does not).
     Both are matched `door_offset` tokens behind the door. Raises ValueError if language does not reach that far."""
 
     def arrange(problem: Encoded, markers: Markers, rng: random.Random) -> Sequence:
-        steps = problem.steps if keep_last_step or len(problem.steps) < 2 else problem.steps[:-1]
+        kept = keep_last_step or (keep_only_step and len(problem.steps) == 1)
+        steps = problem.steps if kept else problem.steps[:-1]
         explicit = tuple(chain.from_iterable(steps))
         student = sequence(problem, markers, n_thoughts, ())
         door, teacher = student.door + door_offset, explicit + problem.answer

@@ -63,7 +63,7 @@ def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = T
     bot = (markers.bot,) if marked and markers.bot is not None else ()
     eot = (markers.eot,) if marked and markers.eot is not None else ()
     language = eot + problem.tail + problem.answer[: problem.door + 1] * at_once
-    return Sequence(problem.id, problem.question + bot, n_thoughts, language, states=problem.states)
+    return Sequence(problem.id, problem.before(n_thoughts) + bot, n_thoughts, language, states=problem.states)
 
 
 def evaluate(

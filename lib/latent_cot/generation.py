@@ -34,7 +34,7 @@ class Answer:
     text: str
     tokens: tuple[int, ...]  # language written, end of sequence included
     thoughts: Float[Tensor, "thoughts d"]
-    states: Float[Tensor, "thoughts+1 d"]  # that wrote each thought, and the one behind the last
+    states: Float[Tensor, "thoughts+1 d_state"]  # that wrote each thought, and the one behind the last
 
     @property
     def n_tokens(self) -> int:

@@ -6,6 +6,7 @@ micro-batches and processes add up exactly to the loss of the whole batch.
 Shape letters: batch = problems, l = longest language, d = width, v = vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,7 +19,9 @@ from latent_cot.sequences import IGNORED, Language
 Distance = Literal["l1", "l2", "smooth_l1"]
 
 
-def language_loss(predicting: Float[Tensor, "batch l d"], head: torch.nn.Module, language: Language) -> Float[Tensor, ""]:
+def language_loss(
+    predicting: Float[Tensor, "batch l d"], head: Callable[[Tensor], Tensor], language: Language
+) -> Float[Tensor, ""]:
     """Cross-entropy of the supervised tokens; `predicting[:, j]` is the state that predicts language token j.
 
     L_CE = - 1/N sum_{supervised j} log p(y_j | question, thoughts, y_<j)
@@ -31,8 +34,8 @@ def language_loss(predicting: Float[Tensor, "batch l d"], head: torch.nn.Module,
 
 
 def distillation_loss(
-    student: tuple[Float[Tensor, "batch d"], ...],
-    teacher: tuple[Float[Tensor, "batch d"], ...],
+    student: tuple[Float[Tensor, "batch _"], ...],
+    teacher: tuple[Float[Tensor, "batch _"], ...],
     distance: Distance,
     divide_by_std: bool,
     n_problems: int,

@@ -1,6 +1,6 @@
 """Backbones, the reasoner that thinks with them, and its checkpoints (safetensors only).
 
-Any causal LM of transformers that takes `inputs_embeds` and a cache will do; GPT-2 and Llama families are tested.
+Any causal LM of transformers whose cache is keys and values will do (`families`).
 """
 
 import importlib.metadata
@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, think, think_in_parallel
+from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 from latent_cot.writers import build_writer
@@ -66,7 +68,7 @@ class Reasoner(nn.Module):
             raise ValueError("thoughts that are written all at once cannot be ended one by one")
         self.lm, self.tokenizer, self.spec = lm, tokenizer, spec
         self.writer = build_writer(spec.writer, lm, tokenizer, **spec.writer_options)
-        self.stop_head = nn.Linear(body(lm).config.hidden_size, 1) if spec.learned_stop else None
+        self.stop_head = nn.Linear(state_width(lm), 1) if spec.learned_stop else None
         self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
     @cached_property  # asked for at every problem and token, and a vocabulary is long
@@ -75,11 +77,12 @@ class Reasoner(nn.Module):
 
     @property
     def context_length(self) -> int:
-        return body(self.lm).config.max_position_embeddings
+        return context_length(self.lm)
 
     @property
-    def head(self) -> nn.Module:
-        return self.lm.get_output_embeddings()
+    def head(self) -> Callable[[Float[Tensor, "*batch d_state"]], Float[Tensor, "*batch v"]]:
+        """From last hidden states to the model's own logits."""
+        return own_logits(self.lm)
 
     def embed(self, ids: Int[Tensor, "*batch tokens"]) -> Float[Tensor, "*batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
@@ -132,7 +135,8 @@ def smollm2_folder() -> Path:
 def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     """Build a reasoner: a tiny one from scratch, or on a pretrained LM with three more tokens (pad, bot, eot).
 
-    Raises OSError, with the name, if a pretrained model is neither a folder nor within reach on the hub.
+    Raises OSError, with the name, if a pretrained model is neither a folder nor within reach on the hub; UnsupportedModel,
+    with the reason, for a model of a family that README's table does not have and that fails `families.check_family`.
     """
     torch.manual_seed(seed)
     if spec.lm == "tiny":
@@ -149,16 +153,31 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     if spec.lora_rank:
         lm = add_lora(lm, spec)
+    if spec.lm != "tiny" and body(lm).config.model_type not in TRIED:
+        check_family(lm)
     return Reasoner(lm, tokenizer, spec)
 
 
 def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
-    """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A)."""
+    """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A).
+
+    Experts that are kept together in one parameter get it, too, but for dropout, which PEFT has for modules only.
+    """
     gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
-    sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": spec.lora_dropout}
     targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT asks for an attribute by its former name
-        return get_peft_model(lm, LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM"))
+    stacked = (name.split(".") for name, weight in lm.named_parameters() if weight.dim() == 3)
+    experts = sorted({".".join(path[-2:] if path[-1] == "weight" else path[-1:]) for path in stacked})
+    sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha}
+    sizes |= {"target_parameters": experts} if experts else {"lora_dropout": spec.lora_dropout}
+    config = LoraConfig(**sizes, fan_in_fan_out=gpt2, target_modules=targets, task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks for an attribute by its former name
+        warnings.filterwarnings("ignore", ".*did not match any targeted module")  # and overlooks that parameters matched
+        adapted = get_peft_model(lm, config)
+    for layer in adapted.modules() if experts else ():
+        if isinstance(layer, LoraLayer) and not isinstance(layer, ParamWrapper):
+            layer.lora_dropout = nn.ModuleDict({name: nn.Dropout(spec.lora_dropout) for name in layer.lora_dropout})
+    return adapted
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

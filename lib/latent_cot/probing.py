@@ -2,7 +2,7 @@
 
 Coconut (2412.06769, section 5) and CODI (2502.21074, section 5) ask the LM head which words a thought is close to, CODI
 *before* the projection: about the state h_{i-1} that the writer turned into z_i. The same state has a value at every
-layer; the layers below the last go through the final norm first (the "logit lens").
+layer; the layers below the last go through the final norm first (the "logit lens", `families.lens`).
 
 Shape letters: levels = the embedding output and each layer's output, columns = a problem's question, thoughts, language.
 """
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_cot.families import lens
 from latent_cot.generation import Intervention, think_about
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, check_length, collate
@@ -28,12 +29,12 @@ class Reading:
 
     n_question: int
     thoughts: Float[Tensor, "thoughts d"]
-    levels: Float[Tensor, "levels columns d"]  # the last one after the final norm
+    levels: Float[Tensor, "levels columns d_state"]  # as the LM head would read them: all after the final norm
     attention: Float[Tensor, "layers columns columns"]  # from row to column, mean over heads
     logits: Float[Tensor, "language_and_1 v"]  # of each language token forced, and of the one that comes next
 
     @property
-    def behind(self) -> Float[Tensor, "levels thoughts d"]:
+    def behind(self) -> Float[Tensor, "levels thoughts d_state"]:
         """The states that the writer saw: thought i is written at the column before it."""
         return self.levels[:, self.n_question - 1 :][:, : len(self.thoughts)]
 
@@ -61,7 +62,8 @@ def read_along(reasoner: Reasoner, prompts: Seq[Sequence], intervene: Interventi
     """Answer nothing, watch: think (and `intervene`) as `answer` does, then read all columns at once, all levels kept.
 
     Prompts are `answer`'s: their language is what is forced after the thoughts; with the answer's prompt in it
-    (`prompt(…, at_once=True)`) the last column is the answer's door. Raises ContextTooLong if one cannot fit.
+    (`prompt(…, at_once=True)`) the last column is the answer's door. Raises ContextTooLong if one cannot fit,
+    UnsupportedModel for a family without a final norm that can be told from the rest.
     """
     for prompt in prompts:
         check_length(prompt, reasoner.context_length)
@@ -72,10 +74,12 @@ def read_along(reasoner: Reasoner, prompts: Seq[Sequence], intervene: Interventi
     thoughts, real = had.thoughts, had.real
     embeds = torch.cat([reasoner.embed(batch.question), thoughts, reasoner.embed(batch.language.ids)], 1)
     mask = torch.cat([batch.question_mask, real, batch.language.mask], 1)
-    _, levels = read(reasoner.lm, embeds, mask)
+    _, (*lower, last) = read(reasoner.lm, embeds, mask)
+    through = lens(reasoner.lm)
+    levels = torch.stack([*(through(level) for level in lower), last])
     readings = []
     for i, (prompt, columns) in enumerate(zip(prompts, mask)):
-        own = torch.stack(levels)[:, i, columns]
+        own = levels[:, i, columns]
         logits = reasoner.head(own[-1, -len(prompt.language) - 1 :])
         attention = attention_weights(reasoner.lm, embeds[i, columns])
         readings.append(Reading(len(prompt.question), thoughts[i][real[i]], own, attention, logits))
@@ -94,12 +98,9 @@ def decode_thoughts(reasoner: Reasoner, thoughts: Float[Tensor, "thoughts d"], t
     ]
 
 
-def decode_levels(reasoner: Reasoner, states: Float[Tensor, "levels thoughts d"], top_k: int = 5) -> list[Decoded]:
-    """`decode_thoughts` at every level; all but the last pass the final norm first."""
-    transformer: LanguageModel = body(reasoner.lm)
-    norm = transformer.ln_f if hasattr(transformer, "ln_f") else transformer.norm
-    with torch.inference_mode():
-        return [decode_thoughts(reasoner, state, top_k) for state in (*norm(states[:-1]), states[-1])]
+def decode_levels(reasoner: Reasoner, states: Float[Tensor, "levels thoughts d_state"], top_k: int = 5) -> list[Decoded]:
+    """`decode_thoughts` at every level of a `Reading`."""
+    return [decode_thoughts(reasoner, state, top_k) for state in states]
 
 
 def answer_probability(reading: Reading, answer: Seq[int]) -> float:

@@ -30,6 +30,12 @@ class Layout:
     step_end: str = "\n"
     question_start: str = ""  # what a chat template and an instruction put before the question
     tail: str = ""  # what a chat template puts after the thoughts, before the language; not in CODI's sequences
+    thoughts_start: str = ""  # behind the question where thoughts follow, and only there
+    steps_between: str = ""  # before each step but the first
+    bos: bool = False  # the question begins with the token that the tokenizer puts before a text, if it has one (Llama's)
+
+
+JOINED = Layout(question_end="", step_end="", steps_between=" ")  # CODI's on GSM8k: nothing behind the question, one line
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class Encoded:
     door: int  # index in `answer` of the token whose state predicts the answer's first character
     tail: tuple[int, ...] = ()  # read after the thoughts, never learned
     states: Tensor | None = field(default=None, repr=False)  # SoftCoT: sets × thoughts × d of the assistant
+    alone: tuple[int, ...] | None = None  # the question where no thoughts follow, if that makes a difference (a chat template)
+
+    def before(self, n_thoughts: int) -> tuple[int, ...]:
+        """The question as it stands before so many thoughts."""
+        return self.question if n_thoughts or self.alone is None else self.alone
 
     @property
     def n_tokens(self) -> int:
@@ -124,9 +135,13 @@ def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: L
     def tokenize(texts: list[str]) -> list[tuple[int, ...]]:
         return [tuple(e.ids) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
-    questions = tokenize([layout.question_start + p.question + layout.question_end for p in problems])
+    whole = [layout.question_start + p.question + layout.question_end for p in problems]
+    begin = tuple(i for i in tokenizer("").input_ids[:1] if layout.bos and i == tokenizer.bos_token_id)
+    questions = [begin + ids for ids in tokenize([text + layout.thoughts_start for text in whole])]
+    alone = [begin + ids for ids in tokenize(whole)] if layout.thoughts_start else [None] * len(whole)
     (tail,) = tokenize([layout.tail])
-    steps = iter(tokenize([step + layout.step_end for p in problems for step in p.steps]))
+    between = [layout.steps_between * (i > 0) for p in problems for i, _ in enumerate(p.steps)]
+    steps = iter(tokenize([a + step + layout.step_end for a, step in zip(between, (s for p in problems for s in p.steps))]))
     texts = [f"{layout.answer_prompt} {p.answer}" for p in problems]
     answers = backend.encode_batch(texts, add_special_tokens=False)
     encoded = []
@@ -141,6 +156,7 @@ def encode(problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: L
                 answer=(*answers[i].ids, tokenizer.eos_token_id),
                 door=holds_answer - 1,
                 tail=tail,
+                alone=alone[i],
             )
         )
     return encoded

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoModel
 
+from latent_cot.families import set_layers
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.thoughts import LanguageModel, body
 
@@ -26,10 +27,11 @@ class StepDecoder(nn.Module):
     def __init__(self, lm: LanguageModel, n_layers: int):
         super().__init__()
         config = copy.deepcopy(body(lm).config)
-        config.num_hidden_layers, config.vocab_size, config.pad_token_id = n_layers, 1, None
+        set_layers(config, n_layers)
+        config.vocab_size, config.pad_token_id = 1, None
         self.body = AutoModel.from_config(config)
 
-    def forward(self, embeds: Float[Tensor, "steps l d"]) -> Float[Tensor, "steps l d"]:
+    def forward(self, embeds: Float[Tensor, "steps l d"]) -> Float[Tensor, "steps l d_state"]:
         return self.body(inputs_embeds=embeds, use_cache=False).last_hidden_state
 
 

@@ -18,7 +18,7 @@ from latent_cot.thoughts import Context, Thinking, read, read_given
 
 Losses = dict[str, Float[Tensor, ""]]
 Supervise = Callable[[Reasoner, Batch], Losses]  # named parts; their sum is the loss
-Levels = tuple[Float[Tensor, "batch columns d"], ...]  # the embedding output and each layer's output
+Levels = tuple[Float[Tensor, "batch columns _"], ...]  # the embedding output and each layer's output
 
 
 @dataclass(frozen=True)

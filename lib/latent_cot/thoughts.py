@@ -9,10 +9,12 @@ Where the official code differs: Coconut re-splits the whole padded batch at eve
 CODI drops the attention mask after the question (see `codi.CodiOptions.attend_to_padding`). Positions and attention
 here count real tokens only, so that a problem's thoughts are the same alone and in a batch.
 
-Shape letters: batch = problems, new = columns read now, seen = columns read so far, d = width of the model.
+Shape letters: batch = problems, new = columns read now, seen = columns read so far, d = width of the embeddings,
+d_state = width of the last states (the same, but in models like OPT-350m the levels between have another).
 """
 
-import copy
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,8 +24,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from latent_cot.columns import close_up, fork, in_order, stand_together
+
 LanguageModel = Any  # a causal LM of transformers, bare or in PEFT's wrapper: no class is common to both
-Writer = Callable[[Float[Tensor, "batch d"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
+Writer = Callable[[Float[Tensor, "batch d_state"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,34 @@ class Context:
 
     cache: DynamicCache
     mask: Bool[Tensor, "batch seen"]  # False where a column is padding for that problem
-    hidden: Float[Tensor, "batch d"]  # last hidden state at each problem's last real position
+    hidden: Float[Tensor, "batch d_state"]  # last hidden state at each problem's last real position
+
+
+def causal(lm: LanguageModel) -> PreTrainedModel:
+    """The model out of its PEFT wrapper, if it has one (adapters stay in)."""
+    return getattr(lm, "get_base_model", lambda: lm)()
 
 
 def body(lm: LanguageModel) -> PreTrainedModel:
     """The transformer without its LM head, also from inside a PEFT wrapper."""
-    return getattr(lm, "get_base_model", lambda: lm)().get_decoder()
+    found = causal(lm).get_decoder()
+    return found if found is not causal(lm) else next(m for m in found.children() if isinstance(m, PreTrainedModel))
 
 
-def _fork(cache: DynamicCache) -> DynamicCache:
-    """A cache appends by concatenation, so a shallow copy is a fork: the given one keeps its own tensors."""
-    fork = copy.copy(cache)
-    fork.layers = [copy.copy(layer) for layer in cache.layers]
-    return fork
+def embeddings_of(lm: LanguageModel) -> Float[Tensor, "v d"]:
+    """The table of input embeddings; of a module that makes them out of several, the first."""
+    return next(body(lm).get_input_embeddings().parameters())
+
+
+def state_width(lm: LanguageModel) -> int:
+    """The width of what the LM head reads. Embeddings may have another (`writers.width_of`), levels between too."""
+    return lm.get_output_embeddings().weight.shape[1]
+
+
+@functools.cache
+def _takes_positions(transformer: Callable) -> bool:
+    """Families with ALiBi (BLOOM, MPT) have no position ids: they count for themselves."""
+    return "position_ids" in inspect.signature(transformer).parameters
 
 
 def read(
@@ -53,28 +72,34 @@ def read(
     mask: Bool[Tensor, "batch new"],
     context: Context | None = None,
     positions: Int[Tensor, "batch new"] | None = None,
-) -> tuple[Context, tuple[Float[Tensor, "batch new d"], ...]]:
+) -> tuple[Context, tuple[Float[Tensor, "batch new _"], ...]]:
     """Read input embeddings after `context`; return the longer context and the hidden states of every level.
 
     Levels are the embedding output and each layer's output, the last one after the final norm. Problems may be padded
     on either side. `positions` overrides the count of real tokens.
     """
-    if context is None:
+    if context is None:  # the cache is told of no sliding window: it keeps every column, the mask says what is in reach
         empty = embeds.new_zeros(embeds.shape[0], 0, dtype=torch.bool)
-        context = Context(DynamicCache(config=body(lm).config), empty, embeds.new_zeros(embeds.shape[0], embeds.shape[2]))
+        context = Context(DynamicCache(), empty, embeds.new_zeros(embeds.shape[0], state_width(lm)))
     if positions is None:
         positions = (context.mask.sum(1, keepdim=True) + mask.cumsum(1) - 1).clamp(min=0)
-    cache = _fork(context.cache)
     seen = torch.cat([context.mask, mask], dim=1)
-    output = body(lm)(
+    if not stand_together(seen):  # close the holes among what was seen, and read the new real tokens next to it
+        order = mask.long().argsort(dim=1, descending=True, stable=True)
+        closed = Context(*close_up(context.cache, context.mask), context.hidden)
+        moved = in_order(embeds, order), in_order(mask, order), closed, in_order(positions, order)
+        context, levels = read(lm, *moved)
+        return context, tuple(in_order(level, order.argsort(1)) for level in levels)
+    cache, transformer = fork(context.cache), body(lm)
+    output = transformer(
         inputs_embeds=embeds,
         attention_mask=seen.long(),
-        position_ids=positions,
         past_key_values=cache,
         use_cache=True,
         output_hidden_states=True,
+        **({"position_ids": positions} if _takes_positions(type(transformer).forward) else {}),
     )
-    levels = output.hidden_states
+    levels = *output.hidden_states[:-1], output.last_hidden_state
     last_real = mask.long().cumsum(1).argmax(1)  # the first maximum of the running count
     hidden = levels[-1][torch.arange(len(embeds), device=embeds.device), last_real]
     hidden = torch.where(mask.any(1, keepdim=True), hidden, context.hidden.to(hidden.dtype))
@@ -88,7 +113,7 @@ class Thinking:
     context: Context  # after the thoughts
     thoughts: Float[Tensor, "batch thoughts d"]
     real: Bool[Tensor, "batch thoughts"]  # which of them each problem really had
-    states: Float[Tensor, "batch thoughts+1 d"]  # h_0, which wrote the first thought, to h_n behind the last one
+    states: Float[Tensor, "batch thoughts+1 d_state"]  # h_0, which wrote the first thought, to h_n behind the last one
 
 
 def think(
@@ -96,7 +121,7 @@ def think(
     context: Context,
     n_thoughts: Int[Tensor, " batch"],
     write: Writer,
-    stop: Callable[[Float[Tensor, "batch d"]], Bool[Tensor, " batch"]] | None = None,
+    stop: Callable[[Float[Tensor, "batch d_state"]], Bool[Tensor, " batch"]] | None = None,
 ) -> Thinking:
     """The latent loop: `n_thoughts` times, the writer turns the last hidden state into the next input.
 
@@ -162,7 +187,7 @@ def _real(n_thoughts: Int[Tensor, " batch"], width: int) -> Bool[Tensor, "batch 
 
 def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
     """Only some problems of a context, in the given order."""
-    cache = _fork(context.cache)
+    cache = fork(context.cache)
     cache.batch_select_indices(rows)
     return Context(cache, context.mask[rows], context.hidden[rows])
 

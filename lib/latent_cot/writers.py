@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.thoughts import LanguageModel, body
+from latent_cot.thoughts import LanguageModel, embeddings_of, state_width
 
 Build = Callable[..., nn.Module]  # (lm, tokenizer, **writer_options) -> a `thoughts.Writer`
 WRITERS: dict[str, Build] = {}
@@ -39,16 +39,18 @@ def build_writer(name: str, lm: LanguageModel, tokenizer: PreTrainedTokenizerBas
 
 
 def width_of(lm: LanguageModel) -> int:
-    """d, the width of a language model's hidden states."""
-    return body(lm).config.hidden_size
+    """d, the width of a language model's input embeddings, and so of a thought."""
+    return embeddings_of(lm).shape[1]
 
 
 @writer("nobody", "hidden")
 class HiddenState(nn.Module):
-    """Coconut: the last hidden state is the next input, as it is."""
+    """Coconut: the last hidden state is the next input, as it is. Raises ValueError where the two differ in width."""
 
     def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
+        if state_width(lm) != width_of(lm):
+            raise ValueError(f"states {state_width(lm)} wide are not inputs {width_of(lm)} wide: take a writer that projects")
 
     def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
         return hidden
@@ -62,7 +64,7 @@ class Pause(nn.Module):
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(width_of(lm)) * 0.02)
 
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+    def forward(self, hidden: Float[Tensor, "batch d_state"], i: int) -> Float[Tensor, "batch d"]:
         return self.embedding.to(hidden.dtype).expand_as(hidden)
 
 
@@ -77,12 +79,12 @@ class Projection(nn.Sequential):
     def __init__(
         self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase, width: int = 0, norm: bool = True, dropout: float = 0.0
     ):
-        d = width_of(lm)
-        super().__init__(nn.Dropout(dropout), nn.Linear(d, width or d), nn.GELU(), nn.Linear(width or d, d))
+        d, d_state = width_of(lm), state_width(lm)
+        super().__init__(nn.Dropout(dropout), nn.Linear(d_state, width or d), nn.GELU(), nn.Linear(width or d, d))
         if norm:
             self.add_module("ln", nn.LayerNorm(d))
 
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int = 0) -> Float[Tensor, "batch d"]:
+    def forward(self, hidden: Float[Tensor, "batch d_state"], i: int = 0) -> Float[Tensor, "batch d"]:
         return super().forward(hidden)
 
 

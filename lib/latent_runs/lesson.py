@@ -24,7 +24,7 @@ from latent_cot.decodings import by_steps, decode_all
 from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
-from latent_cot.sequences import Encoded, Layout, encode
+from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
@@ -33,6 +33,11 @@ from latent_tasks import Task, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
 MINIATURE = {"start_steps": 900, "start_lr": 3e-3, "steps_per_stage": 400}  # of a budget, unless told otherwise
+
+
+def layout_of(data: Data) -> Layout:
+    """How a run's problems are written."""
+    return replace(JOINED if data.text == "joined" else Layout(), answer_prompt=data.answer_prompt, bos=data.bos)
 
 
 class Lesson:
@@ -45,7 +50,7 @@ class Lesson:
         self.run, self.data = Run(**self._group("run")), Data(**self._group("data"))
         self.seed: int = self.parameters.get("seed", 0)
         self.folder = Path(self.run.dir) if self.run.dir else None
-        self.layout = Layout(self.data.answer_prompt)
+        self.layout = layout_of(self.data)
         self._share = self.run.budget * float(os.environ.get(SHARE, 1))
         self._steps = self._trained_on = 0
         self._longest_chain, self._started = 1, False

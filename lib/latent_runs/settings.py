@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,6 +47,8 @@ class Data:
     out_of_domain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name: options that differ
     max_tokens: int = 0  # leaves longer training problems out (CODI: max_token_num); 0 keeps all
     answer_prompt: str = "The answer is:"  # CODI's; official Coconut code: "###"
+    text: Literal["lines", "joined"] = "lines"  # question and steps a line each; CODI on GSM8k: all in one line
+    bos: bool = False  # begin as the tokenizer begins a text (Llama); official Coconut and CODI: True
     max_new_tokens: int = 32
     n_thoughts_at_test: int = 0  # 0: as many as in training
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from latent_cot.curriculum import Budget
 from latent_cot.methods import TITLES, Method, make
 from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
-from latent_cot.sequences import Layout
+from latent_cot.sequences import JOINED
+from latent_runs.lesson import layout_of
 from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
 from latent_runs.settings import Data
@@ -64,7 +66,7 @@ def load(path: Path) -> Thinker:
         aloud, note = load_reasoner(beside.parent), "Written by the CoT model that this one started from."
     task = load_task(parameters["task"], sizes={"test": N_OFFERED}, **data.options)
     n_thoughts, marked = data.n_thoughts_at_test or method.n_thoughts, method.thinks_between_markers
-    return Thinker(reasoner, task, n_thoughts, aloud, note, Layout(data.answer_prompt), data.max_new_tokens, marked)
+    return Thinker(reasoner, task, n_thoughts, aloud, note, layout_of(data), data.max_new_tokens, marked)
 
 
 def released() -> Thinker:
@@ -80,7 +82,7 @@ def released() -> Thinker:
         task = load_task("gsm8k", sizes={"test": N_OFFERED})
     except OSError as error:
         raise ValueError(f"{RELEASED} cannot be fetched: the Hugging Face hub is out of reach.") from error
-    return Thinker(reasoner, task, 6, reasoner, "Written by the same weights.", max_new_tokens=128)
+    return Thinker(reasoner, task, 6, reasoner, "Written by the same weights.", replace(JOINED, bos=True), max_new_tokens=128)
 
 
 if __name__ == "__main__":

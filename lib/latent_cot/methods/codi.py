@@ -41,6 +41,7 @@ class CodiOptions:
     levels: Seq[int] = ()  # hidden states that are matched: 0 the embedding, -1 the last layer; (): all
     door_offset: int = 0  # where they are matched, in tokens behind the door
     attend_to_padding: bool = False  # not fix_attn_mask
+    keep_only_step: bool = True  # where last steps go, that of a one-step problem stays; official: goes, too
 
 
 def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, static: Reasoner | None = None) -> Losses:
@@ -89,7 +90,8 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
 @method("CODI", "04_codi_self_distillation", also={"codi_undistilled": "– without distillation"})
 def codi(options: CodiOptions, budget: Budget) -> Method:
     """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
-    stage = budget.stage("codi", distill(options.n_thoughts, options.keep_last_step, options.door_offset))
+    kept = options.keep_last_step, options.door_offset, options.keep_only_step
+    stage = budget.stage("codi", distill(options.n_thoughts, *kept))
     supervise = partial(supervise_codi, options=options)
     return Method("codi", "projection", (stage,), supervise, options.n_thoughts, writes_chain=True, options=options)
 

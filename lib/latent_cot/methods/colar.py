@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Arrange, Budget, sequence
+from latent_cot.families import own_logits
 from latent_cot.losses import language_loss
 from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.supervision import Losses, read_through
-from latent_cot.thoughts import LanguageModel, body
+from latent_cot.thoughts import LanguageModel, body, state_width
 from latent_cot.tokens import EOT
 from latent_cot.writers import width_of, writer
 
@@ -38,14 +39,14 @@ class LatentHead(nn.Sequential):
 
     def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         d = width_of(lm)
-        super().__init__(nn.Linear(d, d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d), nn.Linear(d, d))
-        self.language_model, self.end = (lm,), tokenizer.convert_tokens_to_ids(EOT)
+        super().__init__(nn.Linear(state_width(lm), d), nn.GELU(), nn.Linear(d, d), nn.LayerNorm(d), nn.Linear(d, d))
+        self.language_model, self.end = (lm,), tokenizer.get_vocab()[EOT]
 
-    def forward(self, hidden: Float[Tensor, "*batch d"], i: int = 0) -> Float[Tensor, "*batch d"]:
+    def forward(self, hidden: Float[Tensor, "*batch d_state"], i: int = 0) -> Float[Tensor, "*batch d"]:
         return super().forward(hidden)
 
-    def stops(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
-        return self.language_model[0].get_output_embeddings()(hidden).argmax(-1) == self.end
+    def stops(self, hidden: Float[Tensor, "batch d_state"]) -> Bool[Tensor, " batch"]:
+        return own_logits(self.language_model[0])(hidden).argmax(-1) == self.end
 
 
 @dataclass(frozen=True)

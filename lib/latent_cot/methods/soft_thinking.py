@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Budget
+from latent_cot.families import own_logits
 from latent_cot.methods import Method, NoOptions, method
 from latent_cot.methods.explicit import cot
 from latent_cot.thoughts import LanguageModel, body
@@ -38,16 +39,16 @@ class Mixture(nn.Module):
         self.temperature, self.top_k = temperature, top_k
         self.end = tokenizer.encode(ends_with, add_special_tokens=False)[0]
 
-    def forward(self, hidden: Float[Tensor, "batch d"], i: int) -> Float[Tensor, "batch d"]:
+    def forward(self, hidden: Float[Tensor, "batch d_state"], i: int) -> Float[Tensor, "batch d"]:
         (lm,) = self.language_model
-        logits = lm.get_output_embeddings()(hidden) / self.temperature
+        logits = own_logits(lm)(hidden) / self.temperature
         best, words = logits.topk(min(self.top_k, logits.shape[-1]))
         embeds = body(lm).get_input_embeddings()(words)
         return torch.einsum("bv,bvd->bd", best.softmax(-1).to(embeds), embeds)
 
-    def stops(self, hidden: Float[Tensor, "batch d"]) -> Bool[Tensor, " batch"]:
+    def stops(self, hidden: Float[Tensor, "batch d_state"]) -> Bool[Tensor, " batch"]:
         """Would the next word open the answer?"""
-        return self.language_model[0].get_output_embeddings()(hidden).argmax(-1) == self.end
+        return own_logits(self.language_model[0])(hidden).argmax(-1) == self.end
 
 
 @dataclass(frozen=True)

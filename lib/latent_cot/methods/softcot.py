@@ -24,12 +24,13 @@ from transformers import PreTrainedTokenizerBase
 
 from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import prompt
+from latent_cot.families import layers_of, set_layers
 from latent_cot.generation import answer
 from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
 from latent_cot.supervision import Losses, supervise_language
-from latent_cot.thoughts import body, read
+from latent_cot.thoughts import body, read, state_width
 from latent_tasks import Problem, Task
 
 HINT = "Give one short hint that helps to solve this problem. Do not solve it."
@@ -43,8 +44,8 @@ def instruction(task: Task) -> str:
 def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders: str = "") -> Layout:
     """The tokenizer's chat template, cut where the question and where the thoughts go.
 
-    Without a template (a plain LM) the prompt is instruction, question, new line. `placeholders` stand behind the
-    question, in the place of thoughts (CoT-Unk).
+    Thoughts, or `placeholders` in their place (CoT-Unk), begin a new line; where there are none the text is the template's
+    own. Without a template (a plain LM) the prompt is instruction, question, new line.
     """
     before = f"{instruct}\n\n" if instruct else ""
     if tokenizer.chat_template is None:
@@ -52,15 +53,15 @@ def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders:
     hole = "<question>"  # templates trim what they are given, so the hole comes last
     messages = [{"role": "user", "content": before + hole}]
     start, tail = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)).split(hole)
-    return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
+    if placeholders:
+        return Layout(question_start=start, question_end=f"\n{placeholders}", tail=tail)
+    return Layout(question_start=start, question_end="", thoughts_start="\n", tail=tail)
 
 
 def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
     """A smaller assistant out of a large one: its embeddings, first layers and last norm. Changes `reasoner`."""
-    lm = body(reasoner.lm)
-    blocks = "layers" if hasattr(lm, "layers") else "h"  # Llama's name, GPT-2's name
-    setattr(lm, blocks, getattr(lm, blocks)[:n_layers])
-    lm.config.num_hidden_layers = n_layers
+    del layers_of(reasoner.lm)[n_layers:]
+    set_layers(body(reasoner.lm).config, n_layers)
     return reasoner
 
 
@@ -77,7 +78,7 @@ class Assistant:
 
     @property
     def width(self) -> int:
-        return body(self.reasoner.lm).config.hidden_size
+        return state_width(self.reasoner.lm)
 
     def encode(
         self, problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout(), kind: int = 0
