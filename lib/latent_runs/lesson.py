@@ -27,7 +27,7 @@ from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reaso
 from latent_cot.sequences import Encoded, Layout, encode
 from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
-from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
+from latent_runs.records import fingerprint_state_dict, git_state, read_parameters, utc_now, write_result
 from latent_runs.settings import Data, FrozenTable, Run, check_parameters
 from latent_tasks import Task, load_task
 
@@ -36,12 +36,14 @@ MINIATURE = {"start_steps": 900, "start_lr": 3e-3, "steps_per_stage": 400}  # of
 
 
 class Lesson:
-    """One run of a lesson. Raises ValueError for a parameter that is not there or of another type."""
+    """One run of a lesson. Raises ValueError for a parameter that is not there or of another type, RuntimeError where the
+    code is not that of the checkout in which the notebook lies."""
 
     def __init__(self, name: str, namespace: Mapping[str, Any]):
         self.started, self._clock = utc_now(), time.perf_counter()
         self.name, self.parameters = name, {key: namespace[key] for key in read_parameters(name)}
         check_parameters(name, self.parameters)
+        git_state()  # the record names the commit that is here now, not one made while the lesson runs
         self.run, self.data = Run(**self._group("run")), Data(**self._group("data"))
         self.seed: int = self.parameters.get("seed", 0)
         self.folder = Path(self.run.dir) if self.run.dir else None
@@ -178,6 +180,7 @@ class Lesson:
         metrics = counted | {"parameters": sum(p.numel() for p in learned.parameters())} | dict(metrics)
         write_result(
             self.folder / "result.json",
+            notebook=self.name,
             parameters=self.parameters,
             metrics=metrics,
             n_evaluated=metrics["n"],
