@@ -24,7 +24,7 @@ from typing import IO
 
 from latent_runs.folders import exclusive
 from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
-from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here
+from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import grid_path, parse_value, read_grid
 from latent_runs.results import MODEL, load_results
 
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
             pairs = [text.partition("=") for text in options.parameters]
             begin = time.monotonic()
             print(f"running {options.out}", flush=True)
-            given = {name: parse_value(value) for name, _, value in pairs}
+            given = {name: whole_paths(parse_value(value), Path.cwd()) for name, _, value in pairs}
             run_notebook(options.notebook, options.out, given, options.checked)
             print(f"done    {options.out} ({time.monotonic() - begin:.0f} s)", flush=True)
             return 0

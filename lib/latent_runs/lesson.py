@@ -99,9 +99,14 @@ class Lesson:
         return make(name or own, given | {key: value for key, value in options.items() if key in known}, budget)
 
     def reasoner(self, method: Method, **spec: Any) -> Reasoner:
-        """A model for a method: the group `model`, else `spec`, else the defaults of `ReasonerSpec`."""
+        """A model for a method: the group `model`, else `spec`, else the defaults of `ReasonerSpec`. Raises ValueError for a
+        tiny model of a task without a closed vocabulary, of which it could read no word."""
         own = {"writer": method.writer, "writer_options": dict(method.writer_options), "words": self.problems.words or ()}
-        return build_reasoner(ReasonerSpec(**own | spec | self._group("model")), self.seed)
+        made = ReasonerSpec(**own | spec | self._group("model"))
+        if made.lm == "tiny" and not made.words:
+            name = self.parameters.get("task", "arithmetic")
+            raise ValueError(f"{name} has no closed vocabulary, so a tiny model cannot read it: set model.lm, say to smollm2")
+        return build_reasoner(made, self.seed)
 
     def encode(self, reasoner: Reasoner, encoder: Callable[..., list[Encoded]] | None = None) -> list[Encoded]:
         """The training problems in token ids, without those that are too long; `encoder` as for `evaluation.evaluate`."""

@@ -5,7 +5,9 @@ runs under `assets/`, laid out as in the checkout, and writes below the working 
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _lib = Path(__file__).resolve().parents[1]
 _checkout = _lib.parent
@@ -17,6 +19,15 @@ NOTEBOOKS = ASSETS / "notebooks"
 GRIDS = ASSETS / "papermill_runs"  # <tier>.yaml, papers/*.yaml
 RECORDED = GRIDS / "recorded"
 RUNS = ROOT / "papermill_runs"  # <tier>/<notebook>/<variant>--s<seed>/
+
+
+def whole_paths(value: Any, base: Path) -> Any:
+    """A parameter in which relative paths of what there is, as seen from `base`, are absolute: a kernel sees from elsewhere."""
+    if isinstance(value, Mapping):
+        return {name: whole_paths(item, base) for name, item in value.items()}
+    if isinstance(value, str) and os.sep in value and len(value) < 4096 and "\0" not in value and (base / value).exists():
+        return os.path.abspath(base / value)
+    return value
 
 
 EXPECTED = "LATENT_COT_CHECKOUT"  # whose code a kernel is to run

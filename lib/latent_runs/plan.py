@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import yaml
 
-from latent_runs.places import GRIDS, RUNS
+from latent_runs.places import GRIDS, ROOT, RUNS, whole_paths
 from latent_runs.results import run_id
 
 GRID_KEYS = {"tier", "threads", "gpu", "runs"}
@@ -50,7 +50,7 @@ class Run:
     def arguments(self) -> dict[str, Any]:
         """All parameters that the notebook gets, but for `run.dir`, which `run_notebook` adds."""
         start = {"run.init_from": str(self.after.folder)} if self.after else {}
-        return self.parameters | {"run.tier": self.tier, "seed": self.seed} | start
+        return whole_paths(self.parameters, ROOT) | {"run.tier": self.tier, "seed": self.seed} | start
 
 
 class _Yaml(yaml.SafeLoader):
