@@ -196,7 +196,7 @@ def test_a_lesson_on_problems_of_ones_own(folder, monkeypatch):
 def benchmark_lesson(tmp_path):
     (tmp_path / "gsm8k").mkdir()
     for split in ("train", "test"):
-        (tmp_path / "gsm8k" / f"{split}.jsonl").write_text('{"question": "q %s", "answer": "<<1+1=2>>\\n#### 2"}' % split)
+        (tmp_path / "gsm8k" / f"{split}.jsonl").write_text(json.dumps({"question": split, "answer": "<<1+1=2>>\n#### 2"}))
     values = {name: one.value for name, one in typed_parameters("02_explicit_baselines").items()}
     data = {"n_valid": 0, "options": {"data_dir": str(tmp_path)}}
     return Lesson("02_explicit_baselines", values | {"task": "gsm8k", "data": data})
