@@ -6,6 +6,11 @@ ONLY  ?=
 ALL   ?=
 PINS  ?=
 PYTHON ?=
+PACK  ?=
+OUT   ?= gpu_out
+BUDGET ?= 1800
+DEVICE ?= cuda
+PYTHON_THERE ?= 3.12
 VENV  := .venv
 # A folder's name may hold spaces, quotes and #: such a path is quoted in a recipe and escaped in a target.
 quote  = '$(subst ','\'',$(1))'
@@ -13,6 +18,7 @@ escape = $(subst $(subst ,, ),\ ,$(1))
 PY    := $(call quote,$(VENV)/bin/python)
 STAMP := $(call escape,$(VENV)/.latent-cot-installed)
 GRID  := $(PY) -m latent_runs.grid
+GPU_PY = $(if $(PACK),$(or $(PYTHON),python3),$(PY))
 DATA  := $(wildcard data/real)
 ROOMS := $(notdir $(patsubst %/,%,$(dir $(wildcard lib/*/__init__.py))))
 # requirements.lock without the libraries that PINS names: PINS="torch==2.8.0 transformers==5.0.0"
@@ -25,7 +31,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test types lab demo screenshots bench check-paper estimate report record cards docs build strip clean
+.PHONY: help setup tables test gpu pack types lab demo screenshots bench check-paper estimate report record cards docs build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -80,6 +86,17 @@ check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lin
 
 estimate: $(STAMP) ## what every row of the paper tier costs on a GPU; writes README's table
 	$(PY) -m latent_costs.estimate paper --readme README.md
+
+gpu: $(if $(PACK),,$(STAMP)) ## the queue papermill_runs/gpu.yaml on one GPU, as much as fits: BUDGET=1800 OUT=gpu_out PACK=<folder>
+	@set -e; $(if $(PACK),pack=$$(cd "$(PACK)" && pwd); test -d "$$pack/site" || \
+	  $(GPU_PY) -m pip install --quiet --no-index --no-deps --no-compile --target "$$pack/site" "$$pack"/wheels/*.whl; \
+	  export PYTHONPATH="$$PYTHONPATH:$$pack/site" LATENT_COT_SOURCE="$$pack/source.json" LATENT_COT_DATA="$$pack/data";) \
+	$(if $(filter cpu,$(DEVICE)),export CUDA_VISIBLE_DEVICES=;) \
+	$(GPU_PY) -m latent_runs.queue gpu --seeds $(SEEDS) --budget $(BUDGET) --out "$(OUT)" \
+	  --share $(or $(SHARE),$(if $(filter cpu,$(DEVICE)),0.02,1))
+
+pack: $(STAMP) ## what such a machine needs if it has no network, in parts of 40 MiB: OUT=<folder>, PYTHON_THERE=3.12
+	$(PY) -m latent_runs.pack make "$(OUT)" --python $(PYTHON_THERE)
 
 report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \

@@ -10,9 +10,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser):
-    """`--golden DIR`: golden cases of the official code to check against."""
+    """`--golden DIR`: golden cases of the official code to check against; `--device`: where."""
     default = Path(__file__).parent / "golden"
     parser.addoption("--golden", type=Path, default=default, metavar="DIR", help="golden cases (default: tests/golden)")
+    parser.addoption("--device", default="cpu", help="where the golden cases are computed (default: cpu)")
 
 
 @pytest.fixture(scope="session")

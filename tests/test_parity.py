@@ -1,6 +1,7 @@
 """Loss, gradients and greedy tokens agree with what the official implementations compute (float64, tiny weights).
 
-`pytest tests/test_parity.py --golden DIR` runs any folder of such cases; tests/golden/README.md gives the format.
+`pytest tests/test_parity.py --golden DIR` runs any folder of such cases, with `--device cuda` on a GPU;
+tests/golden/README.md gives the format.
 """
 
 import json
@@ -38,6 +39,14 @@ def pytest_generate_tests(metafunc):
             absent = pytest.param(None, marks=pytest.mark.skip(f"no {kind}_*.json in {folder}"), id=f"no-{kind}")
             found = [pytest.param(path, id=path.stem) for path in cases[kind]]
             metafunc.parametrize(f"{kind}_case", found or [absent])
+
+
+@pytest.fixture(autouse=True)
+def on_the_device_asked_for(request):
+    """All tensors of a case are made where `--device` says."""
+    torch.set_default_device(request.config.getoption("--device"))
+    yield
+    torch.set_default_device("cpu")
 
 
 @dataclass

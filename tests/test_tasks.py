@@ -1,5 +1,6 @@
 """Generated tasks: what a split is, what the questions mean, whether they can be guessed; and grading."""
 
+import json
 import os
 import re
 import time
@@ -171,6 +172,32 @@ def test_symbolic_graphs_are_two_trees(made):
     assert 0.4 < first < 0.6
     wide = load_task("graph", sizes={"test": 5}, depth=3, width=4, n_labels=26).splits["test"][0]
     assert len(parse(wide.question).edges) == 24 and len(wide.steps) == 2
+
+
+def test_an_edge_of_three_tokens_is_the_same_graph():
+    one, three = (load_task("graph", sizes={"test": 20}, edge_tokens=n) for n in (1, 3))
+    for joined, spaced in zip(one.splits["test"], three.splits["test"], strict=True):
+        assert spaced.question == joined.question.replace(">", " > ") and parse(spaced.question) == parse(joined.question)
+        assert (spaced.steps, spaced.answer) == (joined.steps, joined.answer)
+        assert set(TOKEN.findall(spaced.question)) <= set(three.words)
+    assert len(three.words) == 20 + 3
+    with pytest.raises(ValueError, match="edge_tokens=2 must be 1 or 3"):
+        load_task("graph", edge_tokens=2)
+
+
+def test_splits_that_are_not_published_are_generated(tmp_path):
+    generated = load_task("prosqa-generated", sizes={"train": 6, "valid": 3, "test": 2})
+    folder = tmp_path / "prosqa"
+    folder.mkdir()
+    published = [*generated.splits["valid"], generated.splits["train"][2]]  # the last is also what would be generated
+    records = [{"question": p.question, "steps": list(p.steps), "answer": p.answer} for p in published]
+    (folder / "prosqa_valid.json").write_text(json.dumps(records))
+    filled = load_task("prosqa-filled", sizes={"train": 6, "valid": 4, "test": 2}, data_dir=tmp_path)
+    assert [p.question for p in filled.splits["valid"]] == [p.question for p in published]
+    assert filled.splits["test"] == generated.splits["test"]
+    assert filled.splits["train"] == generated.splits["train"][:2] + generated.splits["train"][3:]
+    assert filled.report == {"train": {"generated": 5}, "test": {"generated": 2}}
+    assert filled.grade(published[0].answer, published[0])
 
 
 def test_generated_prosqa_has_the_papers_statistics():

@@ -32,7 +32,6 @@ from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-BATCH = 8  # trained on, or answered, at once
 LORA_RANK = 128
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -47,6 +46,13 @@ class Size:
     vocabulary: int = 50_257
     new_tokens: tuple[int, int] = (8, 32)  # of an answer; of steps and answer
     matrix: int = 2048
+    batch: int = 8  # trained on at once
+    asked: tuple[int, ...] = (8,)  # answered at once
+    n_problems: int = 16
+    every_stage: bool = False  # plain CoT and all of Coconut's stages, too
+
+
+GPU = Size(matrix=8192, batch=128, asked=(64, 1), n_problems=512, every_stage=True)
 
 
 def build(tokenizer: PreTrainedTokenizerBase, size: Size, writer: str, lora: bool = False) -> Reasoner:
@@ -66,52 +72,64 @@ def matmul_peak(dtype: torch.dtype, n: int) -> float:
     return 2 * n**3 / min(timeit.repeat(lambda: (a @ a)[0, 0].item(), number=1, repeat=10))
 
 
-def training(reasoner: Reasoner, method: Method, problems: list[Encoded], precision: str) -> float:
+def training(reasoner: Reasoner, method: Method, problems: list[Encoded], batch: int, precision: str) -> float:
     """Seconds of one pass over the problems."""
-    options = TrainOptions(batch_size=BATCH, precision="bf16" if precision == "bf16" else "no", validations=0)
-    return (BATCH / train(reasoner, method, problems, options, progress_bar=False).problems_per_second).sum()
+    options = TrainOptions(batch_size=batch, precision="bf16" if precision == "bf16" else "no", validations=0)
+    return (batch / train(reasoner, method, problems, options, progress_bar=False).problems_per_second).sum()
 
 
-def asking(reasoner: Reasoner, prompts: list[Sequence], new_tokens: int, precision: str) -> float:
+def asking(reasoner: Reasoner, prompts: list[Sequence], new_tokens: int, batch: int, precision: str) -> float:
     """Seconds of an answer to each prompt."""
     started = time.perf_counter()
     with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bf16"):
-        answer(reasoner, prompts, new_tokens, BATCH)
+        answer(reasoner, prompts, new_tokens, batch)
     return time.perf_counter() - started
+
+
+def recipes(size: Size) -> list[tuple[str, Method, bool]]:
+    """What is trained: its name, the method with a single stage, and whether only LoRA is."""
+    steps = size.n_problems // size.batch
+    budget = Budget(steps, steps, lr=1e-4)
+    coconut, codi = make("coconut", {"latents_per_step": 2}, budget), make("codi", {}, budget)
+    found = [("CoT training", make("cot", {}, budget), False)] if size.every_stage else []
+    for stage in coconut.curriculum if size.every_stage else coconut.curriculum[-1:]:
+        found.append((f"Coconut training, {stage.name}", replace(coconut, curriculum=(stage,)), False))
+    return [*found, (f"CODI training, LoRA r={LORA_RANK}", codi, True), ("CODI training, all weights", codi, False)]
 
 
 def bench(size: Size, show: Callable[[dict], None] = lambda row: None) -> dict:
     """Measure every row, show it as it comes, return them all with what they stand on."""
     tokenizer, rng = tiny_tokenizer(tuple(f"w{i}" for i in range(size.vocabulary))), random.Random(0)
     lengths = json.loads(LENGTHS.read_text())["gsm8k-aug openai-community/gpt2"]["lengths"]
-    lengths = lengths[::5] + lengths[3::5]  # still from the shortest to the longest
+    lengths = [lengths[i * len(lengths) // size.n_problems] for i in range(size.n_problems)]  # from the shortest to the longest
     problems = encoded_lengths(lengths, token=lambda: rng.randrange(6, len(tokenizer)))  # none of the special ones
     peaks = {name: matmul_peak(dtype, size.matrix) for name, dtype in PRECISIONS.items()}
     rows: list[dict] = []
 
-    def add(what: str, run: Callable[..., float]) -> None:
+    def add(what: str, run: Callable[..., float], n: int, tokens: int) -> None:
         for precision, peak in peaks.items():
             with FlopCounterMode(display=False) as counter:
                 run(precision=precision)  # warms up
             seconds = run(precision=precision)
             speed = counter.get_total_flops() / seconds
-            row = {"what": what, "precision": precision, "examples_per_second": len(problems) / seconds}
-            rows.append(row | {"gflop_per_second": speed / 1e9, "share_of_peak": speed / peak})
-            show(rows[-1])
+            row: dict = {"what": what, "precision": precision, "examples_per_second": n / seconds}
+            row |= {"tokens_per_second": tokens / seconds, "gflop_per_second": speed / 1e9, "share_of_peak": speed / peak}
+            rows.append(row)
+            show(row)
 
     answerer = build(tokenizer, size, "hidden")
-    for what, n_thoughts, new_tokens in (("6 thoughts, answer", 6, size.new_tokens[0]), ("steps", 0, size.new_tokens[1])):
-        prompts = [prompt(p, answerer.markers, n_thoughts, marked=n_thoughts > 0) for p in problems]
-        add(f"Generation: {what} ({new_tokens} tokens)", partial(asking, answerer, prompts, new_tokens))
-    recipes: tuple[tuple[str, str, dict, bool], ...] = (
-        ("Coconut training, last stage", "coconut", {"latents_per_step": 2}, False),
-        (f"CODI training, LoRA r={LORA_RANK}", "codi", {}, True),
-        ("CODI training, all weights", "codi", {}, False),
-    )
-    for what, name, options, lora in recipes:
-        method = make(name, options, Budget(len(problems) // BATCH, lr=1e-4))
-        method = replace(method, curriculum=method.curriculum[-1:])
-        add(what, partial(training, build(tokenizer, size, method.writer, lora), method, problems))
+    for at_once in size.asked:
+        some = problems[:: 1 if at_once > 1 else max(1, len(problems) // 16)]  # one at a time takes long
+        for what, n_thoughts, new_tokens in (("6 thoughts, answer", 6, size.new_tokens[0]), ("steps", 0, size.new_tokens[1])):
+            prompts = [prompt(p, answerer.markers, n_thoughts, marked=n_thoughts > 0) for p in some]
+            run = partial(asking, answerer, prompts, new_tokens, at_once)
+            what = f"Generation, {at_once} at once: {what} ({new_tokens} tokens)"
+            add(what, run, len(some), len(some) * (n_thoughts + new_tokens))
+    for what, method, lora in recipes(size):
+        arranged = [method.curriculum[0].arrange(p, answerer.markers, rng) for p in problems]
+        tokens = sum(len(one.question) + one.n_thoughts + len(one.language) + len(one.teacher) for one in arranged)
+        reasoner = build(tokenizer, size, method.writer, lora)
+        add(what, partial(training, reasoner, method, problems, size.batch), len(problems), tokens)
     speeds = {precision: peak / 1e9 for precision, peak in peaks.items()}
     return {"device": DEVICE, "threads": torch.get_num_threads(), "rows": rows, "peak_gflop_per_second": speeds}
 
@@ -120,11 +138,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the speed of training and generation at GPT-2's size.")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results there, too")
     path = parser.parse_args().json
-    line = "{what:42}{precision:6}{examples_per_second:12.2f}{gflop_per_second:10.0f}{share_of_peak:9.0%}"
-    print(f"{'':48}{'examples/s':>12}{'GFLOP/s':>10}{'of peak':>9}")
-    result = bench(Size(), lambda row: print(line.format(**row), flush=True))
+    line = "{what:50}{precision:6}{examples_per_second:12.2f}{tokens_per_second:12,.0f}"
+    line += "{gflop_per_second:10.0f}{share_of_peak:9.0%}"
+    print(f"{'':56}{'examples/s':>12}{'tokens/s':>12}{'GFLOP/s':>10}{'of peak':>9}")
+    result = bench(GPU if DEVICE == "cuda" else Size(), lambda row: print(line.format(**row), flush=True))
     for precision, peak in result["peak_gflop_per_second"].items():
-        print(f"{'Matrix product (the peak)':42}{precision:6}{'':12}{peak:10.0f}")
+        print(f"{'Matrix product (the peak)':50}{precision:6}{'':24}{peak:10.0f}")
     print(f"{result['device']}, {result['threads']} threads")
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n")

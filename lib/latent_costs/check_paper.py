@@ -36,12 +36,13 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from latent_costs.estimate import COLUMNS, LENGTHS, Estimate, blank_plan, estimate, lengths_key, line, row, sample
+from latent_costs.estimate import training_runs as runs_of
 from latent_costs.flops import SHAPES, Shape, cut
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
 from latent_cot.tokens import add_markers
 from latent_cot.training import train
-from latent_runs.plan import Run, grid_path, read_grid
+from latent_runs.plan import Run
 from latent_runs.records import write_atomic
 from latent_tasks import Problem, Task, load_task
 from latent_tasks.files import read_records
@@ -51,6 +52,8 @@ LINES = 300  # training lines that a row reads
 FEW = 16  # of them, where a large assistant has to read each
 LARGEST = 1.5e9  # parameters that are kept; a larger model is cut to this many layers:
 LAYERS_KEPT = 2
+TINY = "tiny"  # built as it is
+OWN_TOKENIZER = (TINY, "smollm2")
 SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
 
 
@@ -70,6 +73,8 @@ def tokenizer_for(lm: str, vocabulary: int) -> PreTrainedTokenizerBase:
 @functools.cache
 def depth(lm: str) -> int:
     """How many layers of a model are checked."""
+    if lm == TINY:
+        return 0
     with torch.device("meta"):
         size = AutoModelForCausalLM.from_config(SHAPES[lm]).num_parameters()
     return SHAPES[lm].num_hidden_layers if size <= LARGEST else LAYERS_KEPT
@@ -110,15 +115,15 @@ def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **opti
 def models_of(run: Run) -> list[str]:
     """The published models that a run's parameters name, the one that answers first."""
     parameters = run.parameters
-    return [parameters["model.lm"], *parameters.get("assistants", ())]
+    return [parameters.get("model.lm", TINY), *parameters.get("assistants", ())]
 
 
 def stood_in(name: str, lm: str) -> str:
     """What a row's check stands on instead of its own data, tokenizer and depth; "" if on these."""
     have = nearest(name).splits
     said = [f"{NEAREST[name]}'s problems"] if name in NEAREST else [] if "train" in have else [f"{', '.join(have)} for train"]
-    said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm)
-    return ", ".join(said + [f"{depth(lm)} layers"] * (depth(lm) < SHAPES[lm].num_hidden_layers))
+    said += ["SmolLM2's tokenizer"] * ("gpt2" not in lm and lm not in OWN_TOKENIZER)
+    return ", ".join(said + [f"{depth(lm)} layers"] * (lm != TINY and depth(lm) < SHAPES[lm].num_hidden_layers))
 
 
 def two_steps(plan: Plan) -> str:
@@ -143,7 +148,7 @@ def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple
             while len(built) >= len(names):  # the oldest goes
                 del built[next(iter(built))]
             gc.collect()
-            built[key] = build_reasoner(replace(spec, lm=models[spec.lm]), seed)
+            built[key] = build_reasoner(replace(spec, lm=models.get(spec.lm, TINY)), seed)
             for parameter in built[key].parameters():
                 if len(names) > 1 or not parameter.requires_grad:  # frozen: half the memory
                     parameter.data = parameter.data.bfloat16()
@@ -167,15 +172,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--only", default="*", metavar="GLOB", help="runs by name, such as '*/gsm8k-*'")
     parser.add_argument("--record", action="store_true", help=f"keep the lengths in {LENGTHS.name}")
     options = parser.parse_args(argv)
-    runs = [run for run in read_grid(grid_path(options.tier)) if fnmatch(run.id, options.only)]
-    runs.sort(key=lambda run: (list(SHAPES).index(models_of(run)[0]), run.notebook))  # few models are built twice
+    runs = [run for run in runs_of(options.tier) if fnmatch(run.id, options.only)]
+    runs.sort(key=lambda run: ([TINY, *SHAPES].index(models_of(run)[0]), run.notebook))  # few models are built twice
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     started, built = time.monotonic(), dict[str, Reasoner]()
     failed, kept = list[str](), dict[str, dict[str, object]]()
     print(line([*COLUMNS, "loss, loss", "seconds", "stands on"]))
     with tempfile.TemporaryDirectory() as folder:
-        models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(lm for run in runs for lm in models_of(run))}
+        models = {lm: str(Path(folder, lm)) for lm in dict.fromkeys(lm for run in runs for lm in models_of(run) if lm != TINY)}
         for lm in models:
             write_model(lm, Path(models[lm]))
         for run in runs:
@@ -191,6 +196,7 @@ def main(argv: Sequence[str]) -> int:
             print(line([*row(run, cost), losses, f"{time.monotonic() - clock:.0f}", stands_on]), flush=True)
     print(f"{len(runs) - len(failed)} of {len(runs)} rows passed in {(time.monotonic() - started) / 60:.1f} minutes")
     if options.record:
+        kept = json.loads(LENGTHS.read_text()) | kept if LENGTHS.is_file() else kept
         rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(kept[key])}" for key in sorted(kept))
         write_atomic(LENGTHS, f"{{\n{rows}\n}}\n")
     return int(bool(failed))

@@ -74,9 +74,14 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(shape.trained, tokens, flops, memory, steps, {gpu: s / 3600 for gpu, s in seconds.items()})
 
 
+def training_runs(tier: str) -> list[Run]:
+    """The runs of a grid that train a model."""
+    return [run for run in read_grid(grid_path(tier)) if "task" in run.parameters]
+
+
 def lengths_key(run: Run) -> str:
     """Runs of the same key read the same lines in the same tokens."""
-    named = (run.parameters.get(name) for name in ("task", "model.lm", "data.answer_prompt", "data.max_tokens"))
+    named = (run.parameters.get(name) for name in ("task", "model.lm", "data.options", "data.answer_prompt", "data.max_tokens"))
     return " ".join(str(value) for value in named if value)
 
 
@@ -152,7 +157,7 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     lengths, rows, hours = json.loads(LENGTHS.read_text()), [], dict.fromkeys(PEAKS, 0.0)
     print(line(COLUMNS))
-    for run in read_grid(grid_path(options.tier)):
+    for run in training_runs(options.tier):
         cost = estimate(blank_plan(run, lengths[lengths_key(run)]["lengths"]))
         rows.append(row(run, cost))
         hours = {gpu: hours[gpu] + cost.hours[gpu] for gpu in PEAKS}

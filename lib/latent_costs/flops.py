@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
-from latent_cot.models import Reasoner, ReasonerSpec, add_lora
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner
 from latent_cot.sequences import Sequence
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
@@ -54,7 +55,10 @@ class Shape:
 
 
 def blank_reasoner(spec: ReasonerSpec) -> Reasoner:
-    """A reasoner of a published shape, without values. Raises `KeyError` for a model that is not in `SHAPES`."""
+    """A reasoner without values, tiny or of a published shape. Raises `KeyError` for a model that is not in `SHAPES`."""
+    if spec.lm == "tiny":
+        with torch.device("meta"):
+            return build_reasoner(spec)
     config = copy.deepcopy(SHAPES[spec.lm])
     config.vocab_size += 3  # <pad>, <bot>, <eot>
     with torch.device("meta"):
@@ -99,7 +103,7 @@ def head_flops(shape: Shape, sequence: Sequence) -> float:
 @functools.cache
 def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
     """What autograd keeps for a token in one layer, counted in a layer of the real width."""
-    config = cut(spec.lm, 1)
+    config = cut(spec.lm, 1) if spec.lm != "tiny" else blank_reasoner(replace(spec, n_layers=1, words=("x",))).lm.config
     config.vocab_size = 8
     lm = AutoModelForCausalLM.from_config(config)
     lm = add_lora(lm, spec) if spec.lora_rank else lm.requires_grad_(spec.writer != "assistant")

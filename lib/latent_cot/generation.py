@@ -87,7 +87,7 @@ def answer_batch(
         warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
     # A problem has its own random numbers, in (0, 1], so that it is answered alike alone and in company.
     generators = [torch.Generator().manual_seed(zlib.crc32(f"{sampling.seed}/{prompt.id}".encode())) for prompt in prompts]
-    draws = torch.stack([1 - torch.rand(max_new_tokens, generator=generator) for generator in generators]).to(device)
+    draws = torch.stack([1 - torch.rand(max_new_tokens, generator=generator, device="cpu") for generator in generators]).to(device)
     written: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts), device=device)
     for i in range(max_new_tokens):

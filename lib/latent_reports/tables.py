@@ -22,6 +22,8 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
     "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
 }
 FROZEN_NOTEBOOK = "05_softcot_projector"
+MACHINE_NOTEBOOK = "10_one_gpu"
+APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one row of a main table
 ABLATION = "ablation_"
 PAPER, MISSING, NONE = "paper %", "missing", "·"
 COLUMNS = {  # where a record has it, factor, format
@@ -91,10 +93,11 @@ def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
     """A main table for each tier and section that `runs` or records name, and what is not averaged.
 
-    Not here: lesson 05, each of whose records holds all rows of a table (`frozen`), and the ablations (`claims`).
+    Not here: lesson 05, each of whose records holds all rows of a table (`frozen`), the ablations (`claims`), and lesson 10,
+    which measures a machine (`machine`).
     """
-    trusted, apart = records[records.trusted & (records.notebook != FROZEN_NOTEBOOK)], records[~records.trusted]
-    keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook != FROZEN_NOTEBOOK]
+    trusted, apart = records[records.trusted & ~records.notebook.isin(APART)], records[~records.trusted]
+    keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook not in APART]
     keys += trusted[["tier", "section", "method"]].itertuples(index=False, name=None)
     keys = [*dict.fromkeys(key for key in keys if not key[1].startswith(ABLATION))]
     order, tiers, result = [*TITLES, *(key[2] for key in keys)], [key[0] for key in keys], []

@@ -19,7 +19,8 @@ from latent_runs.records import write_atomic
 
 INPUTS = "inputs.json"
 NEWS = ("failed.json", "stale.json")  # of the last run; gone when another begins
-LEFT = ("result.json", "executed.ipynb", "*.safetensors", "*.safetensors.part")  # by a run, at the top of its folder
+RECORD = ("result.json", "answers.jsonl.gz", "executed.ipynb", "executed.txt")
+LEFT = (*RECORD, "*.safetensors", "*.safetensors.part")  # by a run, at the top of its folder
 TRAINING = ("checkpoint.safetensors*", "best.safetensors*")  # by a training of its own, in a folder below
 
 

@@ -171,6 +171,11 @@ class Lesson:
             metrics["decoded"] = by_steps(decode_all(reasoner, result), grade=self.problems.grade)
         return metrics, result
 
+    def record_machine(self, metrics: Mapping[str, Any]) -> None:
+        """Leave `result.json` of a run that measured this machine, not a model."""
+        if self.folder:
+            self._write(metrics, model_fingerprint="", data_fingerprint="")
+
     def record(self, reasoner: Reasoner, metrics: Mapping[str, Any], only_writer: bool = False) -> None:
         """Leave `result.json` in the run's folder, if it has one, and weights, if it trained any or started from some.
         `only_writer`: all else was frozen."""
@@ -181,10 +186,16 @@ class Lesson:
         elif self._started:
             save_reasoner(reasoner, self.folder)
         learned = reasoner.writer if only_writer else reasoner
-        counted = {"train_steps": self._steps, "n_trained_on": self._trained_on}
+        counted: dict[str, Any] = {"train_steps": self._steps, "n_trained_on": self._trained_on}
+        if torch.cuda.is_available():
+            counted["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         metrics = counted | {"parameters": sum(p.numel() for p in learned.parameters())} | dict(metrics)
+        fingerprint = fingerprint_state_dict(reasoner.state_dict())
+        self._write(metrics, model_fingerprint=fingerprint, data_fingerprint=self.problems.fingerprint)
+
+    def _write(self, metrics: Mapping[str, Any], **fingerprints: str) -> None:
         write_result(
-            self.folder / "result.json",
+            Path(self.run.dir) / "result.json",
             notebook=self.name,
             parameters=self.parameters,
             metrics=metrics,
@@ -192,7 +203,6 @@ class Lesson:
             tokens_per_answer=metrics.get("new_tokens"),
             wall_seconds=time.perf_counter() - self._clock,
             started=self.started,
-            model_fingerprint=fingerprint_state_dict(reasoner.state_dict()),
-            data_fingerprint=self.problems.fingerprint,
             status="complete" if self._share == 1 else "smoke",
+            **fingerprints,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from unittest.mock import patch
 
 from latent_runs.folders import claimed, prepare, read_inputs
 from latent_runs.places import IN_CHECKOUT, ROOT, kernel_environment
+from latent_runs.plainly import run_plainly
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 from latent_runs.settings import check_parameters, nested, notebook_path
 
@@ -30,7 +32,7 @@ SOCKET_FOLDER = 80  # bytes of its name, at most: a Unix socket's whole path has
 def run_notebook(
     notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None, checked: bool = False
 ) -> Path:
-    """Run a notebook in `out` and return the path of its executed copy.
+    """Run a notebook in `out` and return the path of its executed copy, or without papermill of what it said, as text.
 
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
     `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
@@ -38,29 +40,21 @@ def run_notebook(
     On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised; so it is where `out` cannot be written
     to, and `ValueError` where it is a file or holds what no run left.
     """
-    import papermill
-    from traitlets.config import Config
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     if not checked:  # by the grid, for all its runs at once
         check_parameters(source, parameters)
     records = "run" in read_parameters(source)
     if records:
         parameters["run"] = parameters.get("run", {}) | {"dir": str(out)}
-    with claimed(out, source.stem), _kernel_transport() as transport:
+    directory, by_papermill = source.parent if IN_CHECKOUT else ROOT, importlib.util.find_spec("papermill") is not None
+    executed = out / ("executed.ipynb" if by_papermill else "executed.txt")
+    with claimed(out, source.stem):
         prepare(out, {"key": inputs_key(source, parameters), "notebook": source.stem, "parameters": portable(parameters)})
         try:
-            papermill.execute_notebook(
-                _unformatted(source),
-                _unformatted(out / "executed.ipynb"),
-                parameters,
-                kernel_name="python3",
-                cwd=str(source.parent if IN_CHECKOUT else ROOT),
-                progress_bar=False,
-                start_timeout=300,
-                config=Config({"ConnectionFileMixin": transport}),
-            )
+            if by_papermill:
+                _execute(source, directory, parameters, executed)
+            else:
+                run_plainly(source, directory, parameters, executed)
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run.dir")
         except Exception as error:
@@ -69,7 +63,25 @@ def run_notebook(
             with suppress(OSError):  # on a full disk: the error itself is what has to be said
                 write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
             raise RuntimeError(f"{source.stem} failed in {out}: {lines[-1] if lines else error!r}") from error
-    return out / "executed.ipynb"
+    return executed
+
+
+def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], executed: Path) -> None:
+    import papermill
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
+    with _kernel_transport() as transport:
+        papermill.execute_notebook(
+            _unformatted(source),
+            _unformatted(executed),
+            parameters,
+            kernel_name="python3",
+            cwd=str(directory),
+            progress_bar=False,
+            start_timeout=300,
+            config=Config({"ConnectionFileMixin": transport}),
+        )
 
 
 @contextmanager

@@ -15,13 +15,14 @@ from latent_runs.places import GRIDS, ROOT, RUNS, whole_paths
 from latent_runs.results import run_id
 
 GRID_KEYS = {"tier", "threads", "gpu", "runs"}
-RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings", "keep_model"}
+RUN_KEYS = {"notebook", "variant", "parameters", "after", "extra", "settings", "keep_model", "minutes", "gib", "answers"}
 
 
 @dataclass(frozen=True)
 class Run:
     """One run of the grid. `after` is the run it warm-starts from; `extra` runs are outside the default; the model of one
-    with `keep_model` ships with its record (seed 0)."""
+    with `keep_model` ships with its record (seed 0). In a queue (`latent_runs.queue`) a run has estimated `minutes` and GPU
+    memory, and says what question it answers."""
 
     tier: str
     notebook: str
@@ -33,6 +34,9 @@ class Run:
     keep_model: bool = False
     threads: int = 1
     gpu: int = 0
+    minutes: float = 0.0
+    gib: float = 0.0
+    answers: str = ""
 
     @property
     def id(self) -> str:
@@ -151,6 +155,7 @@ def _runs_of(file: str, grid: dict[str, Any], entries: list[dict[str, Any]], see
                 keep_model=entry.get("keep_model", False),
                 threads=grid.get("threads", 1),
                 gpu=grid.get("gpu", 0),
+                **{key: entry[key] for key in ("minutes", "gib", "answers") if key in entry},
             )
     return [*runs.values()]
 

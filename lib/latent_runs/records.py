@@ -29,6 +29,7 @@ SCHEMA_VERSION = 1
 STATUSES = ("complete", "smoke", "failed")
 REQUIRED = {"parameters", "metrics", "n_evaluated", "wall_seconds", "model_fingerprint", "data_fingerprint", "started"}
 OPTIONAL = {"notebook", "variant", "seed", "tier", "tokens_per_answer", "status", "finished"}
+SOURCE = "LATENT_COT_SOURCE"  # the file `source.json` of a pack
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy", "papermill")
 
 
@@ -103,7 +104,7 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
         "parameters": parameters,
         "device": hardware(),
         "versions": {"latent-cot": latent_cot.__version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        | {name: _version(name) for name in PACKAGES},
         "git": git_state(),
         "finished": fields.get("finished", utc_now()),
     }
@@ -126,7 +127,9 @@ def portable(value: Any) -> Any:
 
 def git_state() -> dict[str, Any] | None:
     """Commit, and whether `lib/` or `notebooks/` differ from it, as they were when this process first asked, which is when its
-    code was loaded; None outside a git checkout of this repository. Raises `RuntimeError` in the folder of another checkout."""
+    code was loaded; None outside a git checkout of this repository. Where there is no git, a pack (`latent_runs.pack`) says
+    which commit the code is of, and whether it still is. Raises `RuntimeError` in the folder of another checkout.
+    """
     check_code_is_here()
     return _git_state(ROOT)
 
@@ -139,11 +142,28 @@ def _git_state(root: Path) -> dict[str, Any] | None:
 
     try:
         if not IN_CHECKOUT or Path(git("rev-parse", "--show-toplevel")).resolve() != root:
-            return None
+            return packed_state()
         dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks"))
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
+        return packed_state()
+
+
+def packed_state() -> dict[str, Any] | None:
+    """The commit that the pack in use was made of, and whether the code here differs from it; None without a pack."""
+    path = Path(os.environ.get(SOURCE, ""))
+    if not (IN_CHECKOUT and path.is_file()):
         return None
+    packed = json.loads(path.read_text(encoding="utf-8"))
+    return {"commit": packed["commit"], "dirty": packed["digest"] != source_digest()}
+
+
+def source_digest() -> str:
+    """SHA-256 of the code that runs: `lib/` and the notebooks, names and bytes."""
+    digest = hashlib.sha256()
+    for path in sorted([*(ROOT / "lib").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def hardware() -> dict[str, Any]:
@@ -167,6 +187,13 @@ def fingerprint_state_dict(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # a machine without Jupyter has no papermill
+        return None
 
 
 def _as_json(value: Any) -> Any:

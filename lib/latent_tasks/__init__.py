@@ -1,6 +1,7 @@
 """Problems to reason about, generated or published; `load_task` is the one door to both."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ GENERATED: dict[str, Callable[..., Recipe]] = {
     "prontoqa-mini": partial(deduction.deduction, hops=3, distractors=1, mini=True),
     "prontoqa-generated": deduction.deduction,
 }
+FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
 
 
 def load_task(
@@ -39,7 +41,26 @@ def load_task(
         return rewrite(generate(name, GENERATED[name](**options), sizes, seed), chain)
     if name in BENCHMARKS:
         return rewrite(load_benchmark(name, sizes, data_dir, **options), chain)
+    if name in FILLED:
+        return filled(name, sizes or DEFAULT_SIZES, seed, data_dir)
     if is_own(name):
         return rewrite(load_own(name, sizes, **options), chain)
-    known = ", ".join((*GENERATED, *BENCHMARKS))
+    known = ", ".join((*GENERATED, *BENCHMARKS, *FILLED))
     raise ValueError(f"unknown task {name!r}; known: {known}, or the path of a file or folder with your own, such as data/mine")
+
+
+def filled(name: str, sizes: dict[str, int], seed: int, data_dir: str | Path | None) -> Task:
+    """The published splits that are at hand, the others generated, without problems that mean the same as a published one.
+
+    `Task.report` says how many of a split are generated.
+    """
+    published, like, meaning = FILLED[name]
+    real = load_benchmark(published, sizes, data_dir)
+    known = {meaning(problem) for problems in real.splits.values() for problem in problems}
+    lacking = {split: size for split, size in sizes.items() if split not in real.splits}
+    made = generate(like, GENERATED[like](), lacking, seed)
+    splits, report = dict(real.splits), dict(real.report)
+    for split, problems in made.splits.items():
+        splits[split] = tuple(problem for problem in problems if meaning(problem) not in known)
+        report[split] = {"generated": len(splits[split])}
+    return replace(real, name=name, splits=splits, report=report)

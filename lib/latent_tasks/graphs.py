@@ -12,6 +12,7 @@ import string
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Literal
 
 import networkx as nx
 
@@ -20,6 +21,7 @@ from latent_tasks.problem import Parts, Problem, Recipe, grade_statement
 SYMBOLIC_QUERY = re.compile(r"\? (\w+) (\w+) from (\w+)\s*$")
 LANGUAGE_QUERY = re.compile(r"Is (\w+) an? (\w+) or (?:an? )?(\w+)\?\s*$")
 FACT = re.compile(r"(?:Every )?(\w+) is an? (\w+)\.")
+EDGE = re.compile(r"(\w+) ?> ?(\w+)")
 NAMES = tuple("Alex Bob Carol Davis Eva Fae Gabriel Jack Max Oliver Polly Rex Sally Sam Stella Tom Wren".split())
 CONCEPTS = tuple(
     f"{stem}pus"
@@ -65,7 +67,7 @@ def parse(question: str) -> Graph:
     """Read graph and query from a question in either form; ValueError where it ends in neither form of query."""
     if query := SYMBOLIC_QUERY.search(question):
         one, other, root = query.groups()
-        edges = [word.split(">") for word in question[: query.start()].split()]
+        edges = EDGE.findall(question[: query.start()])
     elif query := LANGUAGE_QUERY.search(question):
         root, one, other = query.groups()
         edges = FACT.findall(question[: query.start()])
@@ -84,11 +86,17 @@ def meaning(problem: Problem) -> str:
     return parse(problem.question).canonical
 
 
-def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20) -> Recipe:
-    """Two trees of a root and `depth` levels of `width` nodes; a leaf of each is a candidate. Steps are inner nodes."""
+def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens: Literal[1, 3] = 1) -> Recipe:
+    """Two trees of a root and `depth` levels of `width` nodes; a leaf of each is a candidate. Steps are inner nodes.
+
+    `edge_tokens`: an edge is one token, "a>b", or three, "a > b", which a model then has to bind (arXiv 2505.12514).
+    """
     labels, n_nodes = string.ascii_letters[:n_labels], 2 * (1 + depth * width)
     if depth < 1 or width < 1 or not n_nodes <= n_labels <= len(string.ascii_letters):
         raise ValueError(f"graph: {n_labels=} must be from {n_nodes} (both trees) to 52")
+    if edge_tokens not in (1, 3):
+        raise ValueError(f"graph: {edge_tokens=} must be 1 or 3")
+    arrow = ">" if edge_tokens == 1 else " > "
 
     def sample(rng: random.Random) -> tuple[str, Graph]:
         pool = iter(rng.sample(labels, n_nodes))
@@ -104,14 +112,14 @@ def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20) -> Recipe:
         return graph.canonical, graph
 
     def write(graph: Graph, rng: random.Random) -> Parts:
-        text = " ".join(f"{source}>{target}" for source, target in rng.sample(graph.edges, len(graph.edges)))
+        text = " ".join(f"{source}{arrow}{target}" for source, target in rng.sample(graph.edges, len(graph.edges)))
         first, second = rng.sample(graph.candidates, 2)
         [target] = graph.distances.keys() & {first, second}
         steps = nx.shortest_path(graph.net, graph.root, target)[1:-1]
         return f"{text} ? {first} {second} from {graph.root}", tuple(steps), target
 
-    words = (*labels, "?", "from", *(f"{a}>{b}" for a in labels for b in labels if a != b))
-    return Recipe(sample, write, grade_statement, words)
+    edge_words = [f"{a}>{b}" for a in labels for b in labels if a != b] if edge_tokens == 1 else [">"]
+    return Recipe(sample, write, grade_statement, (*labels, "?", "from", *edge_words))
 
 
 def prosqa() -> Recipe:

@@ -86,7 +86,7 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     return losses
 
 
-@method("CODI", "04_codi_self_distillation")
+@method("CODI", "04_codi_self_distillation", also={"codi_undistilled": "– without distillation"})
 def codi(options: CodiOptions, budget: Budget) -> Method:
     """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
     stage = budget.stage("codi", distill(options.n_thoughts, options.keep_last_step, options.door_offset))
