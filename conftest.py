@@ -8,8 +8,12 @@ RICH_OUTPUT = ("text/html", "text/latex", "application/vnd.jupyter.widget-view+j
 
 
 def pytest_configure(config):
-    """Kernels and commands that tests start find what the tests find."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, config.getini("pythonpath")))
+    """Kernels and commands that tests start find what the tests find; a path that holds the separator of PYTHONPATH is
+    written as seen from here and from the notebooks."""
+    found = [str(path) for path in config.getini("pythonpath")]
+    near = [os.path.relpath(path) for path in found]
+    odd = os.pathsep in "".join(found)
+    os.environ["PYTHONPATH"] = os.pathsep.join([*near, *(f"../{path}" for path in near)] if odd else found)
 
 
 def pytest_collectstart(collector):

@@ -156,17 +156,24 @@ def test_places_are_tried_in_order_and_a_miss_names_all_three(tmp_path, monkeypa
     monkeypatch.setattr("datasets.load_dataset", hub)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("LATENT_COT_DATA", str(tmp_path / "mine"))
-    task = load_task("gsm8k", data_dir=tmp_path / "given")
+    (tmp_path / "mine").mkdir()
+    task = load_task("gsm8k")
     assert task.splits["test"][0].question == "from the hub" and task.splits["test"][0].id == "openai/gsm8k/test#1"
     assert ("openai/gsm8k", "main", "test", "main") in asked
-    for place in ("mine", "given"):  # the nearer place wins
+    for place, told in (("mine", None), ("given", tmp_path / "given")):  # the nearer place wins
         (tmp_path / place / "gsm8k").mkdir(parents=True)
         (tmp_path / place / "gsm8k" / "test.jsonl").write_text(f'{{"question": "from {place}", "answer": "#### 2"}}')
-        task = load_task("gsm8k", data_dir=tmp_path / "given")
+        task = load_task("gsm8k", data_dir=told)
         assert [(s, p[0].question) for s, p in task.splits.items()] == [("test", f"from {place}")]
     for name, said in (("svamp", "no network"), ("prosqa", "not published there")):
-        with pytest.raises(FileNotFoundError, match=rf"{name}.*data_dir .*given.*LATENT_COT_DATA .*mine.*hub \({said}"):
-            load_task(name, data_dir=tmp_path / "given")
+        with pytest.raises(FileNotFoundError, match=rf"{name}.*data_dir \(not given\).*LATENT_COT_DATA .*mine.*hub \({said}"):
+            load_task(name)
+    for told, said in (("given", r"nothing in data_dir .*given.*SVAMP\.json there"), ("gone", "there is no such folder")):
+        with pytest.raises(FileNotFoundError, match=rf"svamp: .*{said}"):  # and no other place is looked in
+            load_task("svamp", data_dir=tmp_path / told)
+    monkeypatch.setenv("LATENT_COT_DATA", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match="LATENT_COT_DATA is .*gone', and there is no such folder"):
+        load_task("gsm8k")
     monkeypatch.delenv("LATENT_COT_DATA")
     with pytest.raises(FileNotFoundError, match=r"data_dir \(not given\); LATENT_COT_DATA \(not given\); .*hub"):
         load_task("svamp")

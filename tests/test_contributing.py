@@ -15,10 +15,11 @@ LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache",
 
 @pytest.fixture
 def copy(tmp_path):
-    """The working tree, committed, without anybody's runs."""
-    root = tmp_path / "copy"
+    """The working tree, committed, without anybody's runs, in a folder whose name would say something to YAML."""
+    root = tmp_path / "my clone é #1: x"
     shutil.copytree(ROOT, root, ignore=LEFT_BEHIND)
     shutil.copytree(ROOT / "papermill_runs" / "recorded", root / "papermill_runs" / "recorded", dirs_exist_ok=True)
+    os.utime(root / "requirements.lock", (0, 0))  # `make` installs nothing
     for command in ("init -q", "config user.name me", "config user.email me@example.org", "add -A", "commit -q -m start"):
         subprocess.run(["git", *command.split()], cwd=root, check=True)
     return root

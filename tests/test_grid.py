@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_runs import notebooks, plan
+from latent_runs import folders, plan
 from latent_runs.places import ROOT
 from latent_runs.settings import check_parameters
 
@@ -31,10 +31,10 @@ import os, signal, sys
 from pathlib import Path
 from latent_runs.records import utc_now, write_result
 started, folder, init_from = utc_now(), Path(run["dir"]), run.get("init_from")
-resumed = (folder / "checkpoint").exists()
+resumed = (folder / "checkpoint.safetensors").exists()
 with open(folder.parents[1] / "starts.log", "a") as log:
     print(folder.name, resumed, Path(init_from, "result.json").exists() if init_from else None, file=log)
-(folder / "checkpoint").write_text("half-way")
+(folder / "checkpoint.safetensors").write_text("half-way")
 trouble = folder.parents[1] / f"{task}.trouble"
 if trouble.exists() and not resumed:
     (os.kill(os.getppid(), signal.SIGKILL), os._exit(1)) if trouble.read_text() == "kill" else 1 / 0
@@ -228,7 +228,7 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
 
 
 def test_second_grid_at_the_same_time_is_turned_away(checkout):
-    holder = "import sys, time; from pathlib import Path; from latent_runs.notebooks import exclusive\n"
+    holder = "import sys, time; from pathlib import Path; from latent_runs.folders import exclusive\n"
     holder += "with exclusive(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
     command = [sys.executable, "-c", holder, str(checkout.runs / ".lock")]
     first = subprocess.Popen(command, cwd=checkout.root, env=checkout.environment, stdout=subprocess.PIPE, text=True)
@@ -238,7 +238,7 @@ def test_second_grid_at_the_same_time_is_turned_away(checkout):
     assert f"a grid is going on already (process {first.pid})" in output and "Traceback" not in output
     first.send_signal(signal.SIGKILL)
     first.wait()
-    with notebooks.exclusive(checkout.runs / ".lock", "a grid"):
+    with folders.exclusive(checkout.runs / ".lock", "a grid"):
         pass
 
 

@@ -241,6 +241,14 @@ def test_options_are_the_methods_own():
     assert a_lesson(STAGES).method(n_stages=1).n_thoughts == 1
 
 
+def test_a_run_by_hand_is_named_after_its_lesson(tmp_path):
+    """As README has it: `--out runs/mine`, in no grid's layout."""
+    lesson = a_lesson(STAGES, run={"dir": str(tmp_path / "runs" / "mine")}, seed=7)
+    lesson.record(lesson.reasoner(lesson.method()), {"n": 6})
+    record = json.loads((lesson.folder / "result.json").read_text())
+    assert (record["notebook"], record["variant"], record["seed"]) == (STAGES, "mine", 7)
+
+
 @pytest.mark.parametrize(("share", "budget", "status"), [("1", 1.0, "complete"), ("0.5", 1.0, "smoke"), ("1", 0.5, "smoke")])
 def test_a_run_in_short_is_recorded_as_such(share, budget, status, monkeypatch, tmp_path):
     monkeypatch.setenv(SHARE, share)

@@ -22,9 +22,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO
 
-from latent_runs.notebooks import check_parameters, exclusive, inputs_key, run_notebook, set_aside_stale
-from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS
-from latent_runs.plan import grid_path, parse_yaml, read_grid
+from latent_runs.folders import exclusive
+from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
+from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
+from latent_runs.plan import grid_path, parse_value, read_grid
 from latent_runs.results import MODEL, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
@@ -64,7 +65,8 @@ def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int
     if "--profile" not in options:  # on this machine; a run that wants a GPU takes all there are, so one at a time
         command += ["--cores", str(jobs), "--resources", "gpu=1"]
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
-    environment = os.environ | ({"PYTHONPATH": str(ROOT / "lib")} if IN_CHECKOUT else {})
+    # Relative to where Snakemake and its jobs run: a path may hold the separator of PYTHONPATH.
+    environment = os.environ | ({"PYTHONPATH": "lib"} if IN_CHECKOUT else {})
     process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
     try:
         return process.wait()
@@ -107,16 +109,17 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m latent_runs.grid", description=__doc__.partition("\n")[0])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        check_code_is_here()
         if argv[:1] == ["run"]:
             parser.add_argument("notebook")
             parser.add_argument("--out", required=True, type=Path)
             parser.add_argument("--checked", action="store_true", help="the grid has checked the parameters already")
-            parser.add_argument("parameters", nargs="*", metavar="name=value", help="values are YAML; model.n_layers=2 …")
+            parser.add_argument("parameters", nargs="*", metavar="name=value", help="values as YAML; model.n_layers=2 …")
             options = parser.parse_intermixed_args(argv[1:])
             pairs = [text.partition("=") for text in options.parameters]
             begin = time.monotonic()
             print(f"running {options.out}", flush=True)
-            given = {name: parse_yaml(value) for name, _, value in pairs}
+            given = {name: whole_paths(parse_value(value), Path.cwd()) for name, _, value in pairs}
             run_notebook(options.notebook, options.out, given, options.checked)
             print(f"done    {options.out} ({time.monotonic() - begin:.0f} s)", flush=True)
             return 0
@@ -136,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
         options = parser.parse_args(argv[:split])
         options.snakemake = argv[split + 1 :]
         return run_grid(options)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

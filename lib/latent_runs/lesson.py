@@ -27,7 +27,7 @@ from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reaso
 from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
-from latent_runs.records import fingerprint_state_dict, read_parameters, utc_now, write_result
+from latent_runs.records import fingerprint_state_dict, git_state, read_parameters, utc_now, write_result
 from latent_runs.settings import Data, FrozenTable, Run, check_parameters
 from latent_tasks import Task, load_task
 
@@ -41,12 +41,14 @@ def layout_of(data: Data) -> Layout:
 
 
 class Lesson:
-    """One run of a lesson. Raises ValueError for a parameter that is not there or of another type."""
+    """One run of a lesson. Raises ValueError for a parameter that is not there or of another type, RuntimeError where the
+    code is not that of the checkout in which the notebook lies."""
 
     def __init__(self, name: str, namespace: Mapping[str, Any]):
         self.started, self._clock = utc_now(), time.perf_counter()
         self.name, self.parameters = name, {key: namespace[key] for key in read_parameters(name)}
         check_parameters(name, self.parameters)
+        git_state()  # the record names the commit that is here now, not one made while the lesson runs
         self.run, self.data = Run(**self._group("run")), Data(**self._group("data"))
         self.seed: int = self.parameters.get("seed", 0)
         self.folder = Path(self.run.dir) if self.run.dir else None
@@ -102,9 +104,14 @@ class Lesson:
         return make(name or own, given | {key: value for key, value in options.items() if key in known}, budget)
 
     def reasoner(self, method: Method, **spec: Any) -> Reasoner:
-        """A model for a method: the group `model`, else `spec`, else the defaults of `ReasonerSpec`."""
+        """A model for a method: the group `model`, else `spec`, else the defaults of `ReasonerSpec`. Raises ValueError for a
+        tiny model of a task without a closed vocabulary, of which it could read no word."""
         own = {"writer": method.writer, "writer_options": dict(method.writer_options), "words": self.problems.words or ()}
-        return build_reasoner(ReasonerSpec(**own | spec | self._group("model")), self.seed)
+        made = ReasonerSpec(**own | spec | self._group("model"))
+        if made.lm == "tiny" and not made.words:
+            name = self.parameters.get("task", "arithmetic")
+            raise ValueError(f"{name} has no closed vocabulary, so a tiny model cannot read it: set model.lm, say to smollm2")
+        return build_reasoner(made, self.seed)
 
     def encode(self, reasoner: Reasoner, encoder: Callable[..., list[Encoded]] | None = None) -> list[Encoded]:
         """The training problems in token ids, without those that are too long; `encoder` as for `evaluation.evaluate`."""
@@ -194,6 +201,7 @@ class Lesson:
     def _write(self, metrics: Mapping[str, Any], **fingerprints: str) -> None:
         write_result(
             Path(self.run.dir) / "result.json",
+            notebook=self.name,
             parameters=self.parameters,
             metrics=metrics,
             n_evaluated=metrics["n"],

@@ -1,31 +1,32 @@
-"""Run one notebook without a browser: its parameters are checked first, what it leaves is kept together.
+"""Run one notebook without a browser: its parameters are checked first, what it leaves is kept together (`folders`).
 
-A run's folder holds `inputs.json` (a key of all that the run depends on), `executed.ipynb`, its
-checkpoints, and at the end `result.json` or `failed.json`. A folder whose key still holds and that has
-no result is a killed run: the notebook resumes in it. Otherwise the run starts in an empty folder.
+A folder whose key of inputs still holds and that has no result is a killed run: the notebook resumes in it. Otherwise the run
+starts anew.
 """
 
 from __future__ import annotations
 
 import ast
-import fcntl
 import functools
 import hashlib
 import importlib.util
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from unittest.mock import patch
 
-from latent_runs.places import IN_CHECKOUT, ROOT
+from latent_runs.folders import claimed, prepare, read_inputs
+from latent_runs.places import IN_CHECKOUT, ROOT, kernel_environment
 from latent_runs.plainly import run_plainly
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
 from latent_runs.settings import check_parameters, nested, notebook_path
+
+SOCKET_FOLDER = 80  # bytes of its name, at most: a Unix socket's whole path has 103 on macOS, 107 on Linux
 
 
 def run_notebook(
@@ -36,7 +37,8 @@ def run_notebook(
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
     `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
     directory the notebook's (that of an installed one is not ours to write to: it runs where we do).
-    On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised.
+    On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised; so it is where `out` cannot be written
+    to, and `ValueError` where it is a file or holds what no run left.
     """
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     if not checked:  # by the grid, for all its runs at once
@@ -44,11 +46,10 @@ def run_notebook(
     records = "run" in read_parameters(source)
     if records:
         parameters["run"] = parameters.get("run", {}) | {"dir": str(out)}
-    out.mkdir(parents=True, exist_ok=True)
     directory, by_papermill = source.parent if IN_CHECKOUT else ROOT, importlib.util.find_spec("papermill") is not None
     executed = out / ("executed.ipynb" if by_papermill else "executed.txt")
-    with exclusive(out / ".lock", f"a run of {source.stem} in {out}"):
-        _prepare(out, source, parameters)
+    with claimed(out, source.stem):
+        prepare(out, {"key": inputs_key(source, parameters), "notebook": source.stem, "parameters": portable(parameters)})
         try:
             if by_papermill:
                 _execute(source, directory, parameters, executed)
@@ -59,7 +60,8 @@ def run_notebook(
         except Exception as error:
             lines = str(error).strip().splitlines()[-20:]
             failure = {"notebook": source.stem, "finished": utc_now(), "error": lines}
-            write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
+            with suppress(OSError):  # on a full disk: the error itself is what has to be said
+                write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
             raise RuntimeError(f"{source.stem} failed in {out}: {lines[-1] if lines else error!r}") from error
     return executed
 
@@ -69,19 +71,34 @@ def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], execu
     from traitlets.config import Config
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # kernel python3 = this environment's, not the user's own
-    # Sockets in a folder of its own: kernels that start together race for the same TCP ports.
-    with tempfile.TemporaryDirectory() as sockets:
+    with _kernel_transport() as transport:
         papermill.execute_notebook(
-            str(source),
-            str(executed),
+            _unformatted(source),
+            _unformatted(executed),
             parameters,
             kernel_name="python3",
             cwd=str(directory),
             progress_bar=False,
             start_timeout=300,
-            config=Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+            config=Config({"ConnectionFileMixin": transport}),
         )
+
+
+@contextmanager
+def _kernel_transport() -> Iterator[dict[str, str]]:
+    """How a kernel is talked to while it runs: through sockets in a folder of its own, since kernels that start together race
+    for the same TCP ports; by TCP where no folder for temporary files has a name short enough for a socket. Meanwhile the
+    environment is one in which a kernel finds this code."""
+    short = [place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")
+             if len(os.fsencode(place)) < SOCKET_FOLDER and os.access(place, os.W_OK | os.X_OK)]  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=short[0] if short else None) as scratch:
+        with patch.dict(os.environ, kernel_environment(scratch)):
+            yield {"transport": "ipc", "ip": f"{scratch}/kernel"} if short else {"transport": "tcp", "ip": "127.0.0.1"}
+
+
+def _unformatted(path: Path) -> str:
+    """A path as papermill is to be told it, which takes braces for parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
@@ -118,42 +135,13 @@ def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@contextmanager
-def exclusive(path: Path, what: str) -> Iterator[IO[str]]:
-    """Hold the lock file `path`, which the system frees however the process ends, or raise `RuntimeError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise RuntimeError(f"{what} is going on already (process {file.read().strip()})") from None
-        file.truncate(0)
-        print(os.getpid(), file=file, flush=True)
-        yield file
-
-
-def _prepare(out: Path, source: Path, parameters: Mapping[str, Any]) -> None:
-    inputs = {"key": inputs_key(source, parameters), "notebook": source.stem, "parameters": portable(parameters)}
-    killed = _read_inputs(out).get("key") == inputs["key"] and not (out / "result.json").exists()
-    for path in out.iterdir():
-        if path.name in ("failed.json", "stale.json") or (not killed and path.name != ".lock"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_atomic(out / "inputs.json", json.dumps(inputs, indent=1) + "\n")
-
-
 def _is_current(folder: Path, planned: Mapping[Path, str]) -> bool:
-    inputs = _read_inputs(folder)
+    inputs = read_inputs(folder)
     try:
         now = inputs_key(inputs["notebook"], inputs["parameters"])
     except (KeyError, FileNotFoundError):
         return False
     return inputs["key"] == now == planned.get(folder, now)
-
-
-def _read_inputs(folder: Path) -> dict[str, Any]:
-    path = folder / "inputs.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 @functools.cache

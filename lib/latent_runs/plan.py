@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import IO, Any
 
 import yaml
 
-from latent_runs.places import GRIDS, RUNS
+from latent_runs.places import GRIDS, ROOT, RUNS, whole_paths
 from latent_runs.results import run_id
 
 GRID_KEYS = {"tier", "threads", "gpu", "runs"}
@@ -53,7 +54,7 @@ class Run:
     def arguments(self) -> dict[str, Any]:
         """All parameters that the notebook gets, but for `run.dir`, which `run_notebook` adds."""
         start = {"run.init_from": str(self.after.folder)} if self.after else {}
-        return self.parameters | {"run.tier": self.tier, "seed": self.seed} | start
+        return whole_paths(self.parameters, ROOT) | {"run.tier": self.tier, "seed": self.seed} | start
 
 
 class _Yaml(yaml.SafeLoader):
@@ -76,6 +77,23 @@ _Yaml.add_constructor("!epochs", _epochs)
 def parse_yaml(text: str | IO[str]) -> Any:
     """A YAML document as plain Python values."""
     return yaml.load(text, Loader=_Yaml)
+
+
+def parse_value(text: str) -> Any:
+    """The value of `name=value`: JSON, as the grid writes it; else what begins like a list or a mapping, a quoted text or a tag
+    is YAML, and all else one YAML scalar, in which " #" and ": " stand for themselves, as they may in a path."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    if text[:1] in tuple("[{\"'!"):
+        try:
+            return parse_yaml(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{text!r} is no YAML: {' '.join(str(error).split())}") from None
+    loader = _Yaml("")
+    kind = loader.resolve(yaml.ScalarNode, text, (True, False)) if text else "tag:yaml.org,2002:str"
+    return loader.construct_object(yaml.ScalarNode(kind, text))
 
 
 def grid_path(tier: str) -> Path:

@@ -1,11 +1,12 @@
 """What a run leaves behind: one `result.json` with its numbers and their provenance.
 
-A run's folder is `…/<notebook>/<variant>--s<seed>`. Tables are made from records only: no number without its origin.
+In a grid a run's folder is `…/<notebook>/<variant>--s<seed>`. Tables are made from records only: no number without its origin.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import latent_cot
-from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT
+from latent_runs.places import IN_CHECKOUT, NOTEBOOKS, ROOT, check_code_is_here
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,17 +126,22 @@ def portable(value: Any) -> Any:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and whether `lib/` or `notebooks/` differ from it; None outside a git checkout of this repository.
-
-    Where there is no git, a pack (`latent_runs.pack`) says which commit the code is of, and whether it still is.
+    """Commit, and whether `lib/` or `notebooks/` differ from it, as they were when this process first asked, which is when its
+    code was loaded; None outside a git checkout of this repository. Where there is no git, a pack (`latent_runs.pack`) says
+    which commit the code is of, and whether it still is. Raises `RuntimeError` in the folder of another checkout.
     """
+    check_code_is_here()
+    return _git_state(ROOT)
 
+
+@functools.cache
+def _git_state(root: Path) -> dict[str, Any] | None:
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=60).strip()
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60).decode().removesuffix("\n")
 
     try:
-        if not IN_CHECKOUT or Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+        if not IN_CHECKOUT or Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return packed_state()
         dirty = bool(git("status", "--porcelain", "--", "lib", "notebooks"))
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}

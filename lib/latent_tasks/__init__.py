@@ -9,6 +9,7 @@ from latent_tasks import arithmetic, deduction, graphs
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark
 from latent_tasks.chains import rewrite
 from latent_tasks.graphs import Graph, frontier, parse
+from latent_tasks.own import is_own, load_own
 from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
 
 __all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "parse"]
@@ -27,7 +28,7 @@ def load_task(
     name: str, *, sizes: dict[str, int] | None = None, seed: int = 0, data_dir: str | Path | None = None,
     chain: str = "equations", **options,
 ) -> Task:  # fmt: skip
-    """Generate or read a task by name.
+    """Generate or read a task by name; a path is a file or folder of one's own problems (`own`).
 
     `sizes` gives the number of problems of each generated split, or cuts a benchmark's splits to their first n.
     `seed` counts for generated tasks, `data_dir` for benchmarks; `chain` says how equations are written (`CHAINS`);
@@ -42,7 +43,10 @@ def load_task(
         return rewrite(load_benchmark(name, sizes, data_dir, **options), chain)
     if name in FILLED:
         return filled(name, sizes or DEFAULT_SIZES, seed, data_dir)
-    raise ValueError(f"unknown task {name!r}; known: {', '.join((*GENERATED, *BENCHMARKS, *FILLED))}")
+    if is_own(name):
+        return rewrite(load_own(name, sizes, **options), chain)
+    known = ", ".join((*GENERATED, *BENCHMARKS, *FILLED))
+    raise ValueError(f"unknown task {name!r}; known: {known}, or the path of a file or folder with your own, such as data/mine")
 
 
 def filled(name: str, sizes: dict[str, int], seed: int, data_dir: str | Path | None) -> Task:

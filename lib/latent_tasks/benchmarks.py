@@ -7,7 +7,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -105,6 +105,13 @@ def number(text: str) -> str:
     return f"{(Decimal(value.numerator) / value.denominator).normalize():f}"
 
 
+def listed(question: str, options: Iterable[str]) -> str:
+    """A question with its choices, in the form of zen-E/CommonsenseQA-GPT4omini."""
+    plain = (re.sub(r"^[A-H]\)\s*", "", option) for option in options)
+    lines = (f"{letter}: {option}" for letter, option in zip("ABCDEFGH", plain, strict=False))
+    return "\n".join([f"Question: {question}", "Choices:", *lines])
+
+
 def read(benchmark: Benchmark, record: Any) -> Parts:
     """Question, steps (a list, or of a text the <<…>>, else lines and sentences) and answer; any common exception."""
     record = benchmark.prepare({name.lower(): value for name, value in record.items()})
@@ -114,10 +121,8 @@ def read(benchmark: Benchmark, record: Any) -> Parts:
     if not isinstance(question, str) or not question.strip() or not isinstance(answer, str | int | float):
         raise ValueError("a question or an answer without text")
     question = f"{record.get('body', '')} {question.strip()}".strip()
-    if "options" in record:  # in the form of zen-E/CommonsenseQA-GPT4omini
-        options = (re.sub(r"^[A-H]\)\s*", "", option) for option in record["options"])
-        listed = (f"{letter}: {option}" for letter, option in zip("ABCDEFGH", options, strict=False))
-        question = "\n".join([f"Question: {question}", "Choices:", *listed])
+    if "options" in record:
+        question = listed(question, record["options"])
     worked, marker, answer = str(answer).rpartition("####")
     answer = answer.strip()
     if benchmark.grade is grade_number:
@@ -171,16 +176,22 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
 
 
 def find(name: str, data_dir: str | Path | None) -> Found:
-    """Places and records of each split there is, from the first of: data_dir, LATENT_COT_DATA, the hub."""
+    """Places and records of each split there is: of data_dir, if it is given; else of the first of LATENT_COT_DATA, the hub.
+    Raises FileNotFoundError where there is no such folder, or no data."""
     benchmark, tried = BENCHMARKS[name], []
     patterns = dict(pair.split("=") for pair in benchmark.files.split())
     for label, folder in (("data_dir", data_dir), (DATA_VARIABLE, os.environ.get(DATA_VARIABLE))):
+        if folder and not Path(str(folder)).is_dir():
+            raise FileNotFoundError(f"{name}: {label} is {str(folder)!r}, and there is no such folder")
         found: Found = {}
         for split, pattern in patterns.items() if folder else ():
             for path in sorted(Path(str(folder)).glob(pattern)):
                 found.setdefault(split, []).extend(read_records(path, benchmark.form))
         if found:
             return found
+        if folder and label == "data_dir" and patterns:  # whoever names a folder means it, and no other data
+            expected = ", ".join(patterns.values())
+            raise FileNotFoundError(f"{name}: nothing in data_dir {str(folder)!r}; expected {expected} there")
         tried.append(f"{label} {folder} (no {', '.join(patterns.values())})" if folder else f"{label} (not given)")
     try:
         return from_hub(benchmark.hub)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from latent_runs.places import NOTEBOOKS
+from latent_runs.places import NOTEBOOKS, kernel_environment
 
 NOTEBOOK = NOTEBOOKS / "06_decoding_thoughts.ipynb"
 SHOWN = "instrument"  # the tag of the cells that make the page
@@ -30,7 +30,7 @@ def served(port: int, *options: str) -> Iterator[subprocess.Popen]:
     with tempfile.TemporaryDirectory() as folder:
         nbformat.write(notebook, path := Path(folder, NOTEBOOK.name))
         command = [sys.executable, "-m", "voila", str(path), "--Voila.ip=127.0.0.1", f"--port={port}", *options]
-        process = subprocess.Popen(command, env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})
+        process = subprocess.Popen(command, env=os.environ | kernel_environment(folder))
         try:
             yield process
         finally:
