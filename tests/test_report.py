@@ -118,8 +118,11 @@ def test_aims(folder):
 
 
 def test_every_row_is_compared_with_answering_at_once(folder):
+    assert cells(folder)["Coconut"]["against No-CoT"] == "+50.0 points, 2 seeds: not judged"
+    for name in ("no_cot", "coconut", "cot"):
+        write(folder, f"arithmetic-{name}", 2, "1111111000" if name == "coconut" else "0100000000")
     rows = cells(folder)
-    assert rows["Coconut"]["against No-CoT"].startswith("+50.0 points [") and "2 seeds" in rows["Coconut"]["against No-CoT"]
+    assert rows["Coconut"]["against No-CoT"].startswith("+53.3 points [") and "3 seeds" in rows["Coconut"]["against No-CoT"]
     assert rows["CoT"]["against No-CoT"].startswith("≈ +0.0 points") and rows["No-CoT"]["against No-CoT"] == NONE
 
 

@@ -82,10 +82,12 @@ def load_table(folder: str | Path) -> pd.DataFrame:
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows that records hold under a metric that is a table, each with its method and seed, in `TITLES`' order."""
+    """The rows that records hold under a metric that is a table, each with method, seed and number of test problems, in
+    `TITLES`' order."""
     runs = [run for run in records.to_dict("records") if isinstance(run.get(f"metrics.{metric}"), list)]
     runs.sort(key=lambda run: [*TITLES, run["method"]].index(run["method"]))
-    return pd.DataFrame([{"method": r["method"], "seed": r["seed"]} | row for r in runs for row in r[f"metrics.{metric}"]])
+    of_run = [{"method": run["method"], "seed": run["seed"], "problems": run["n_evaluated"]} for run in runs]
+    return pd.DataFrame([known | row for known, run in zip(of_run, runs) for row in run[f"metrics.{metric}"]])
 
 
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:

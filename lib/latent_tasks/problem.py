@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -32,6 +33,7 @@ class Grader:
 
     read: Callable[[str], str | float | None]  # what a text answers; None: nothing
     kind: str  # of answer, as an instruction asks for it
+    guess: float = 0.0  # how often it is right to guess among what the question names
 
     def __call__(self, text: str, problem: Problem) -> bool:
         found, wanted = self.read(text), self.read(problem.answer)
@@ -54,6 +56,14 @@ class Task:
     grade: Grader
     words: tuple[str, ...] | None = None
     report: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @cached_property
+    def chance(self) -> float:
+        """The accuracy of who understands nothing: of a guess among what is named, or of always giving the commonest answer
+        to the test problems (where there are none, to all)."""
+        problems = self.splits.get("test") or [p for some in self.splits.values() for p in some]
+        said = Counter(self.grade.read(problem.answer) for problem in problems)
+        return max(self.grade.guess, said.most_common(1)[0][1] / len(problems))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,7 +141,7 @@ def choice(pattern: str, text: str) -> str | None:
 
 
 grade_number = Grader(last_number, "the number")
-grade_statement = Grader(statement, "the statement")
-grade_true_false = Grader(partial(choice, "(?i:true|false)"), "True or False")
-grade_yes_no = Grader(partial(choice, "(?i:yes|no)"), "yes or no")
+grade_statement = Grader(statement, "the statement", guess=1 / 2)  # of two candidates
+grade_true_false = Grader(partial(choice, "(?i:true|false)"), "True or False", guess=1 / 2)
+grade_yes_no = Grader(partial(choice, "(?i:yes|no)"), "yes or no", guess=1 / 2)
 grade_letter = Grader(partial(choice, "[A-H]"), "the letter of the right choice")  # capitals only: "a" is mostly an article
