@@ -44,7 +44,7 @@ TYPOS = {  # in each kind of place: file, what stands there (once), of which thi
     "what holds by construction": ("codi", NO_FINDING, "tokens", "token", "named 'new token'; is 'new tokens' meant?"),
     "study's number": ("codi", WHOLE, "whole", "hole", "no row is named 'ablation_codi_long-hole'; is 'ablation_codi_long"),
     "study's benchmark": ("codi", WHOLE, "8k", "", "no benchmark of this table is named 'GSM'; is 'GSM8k' meant?"),
-    "study's key": ("codi", "reading: >-\n      With patience", "reading", "readings", "readings: Extra inputs are not permitted"),
+    "study's key": ("codi", "reading: >-\n      With pat", "reading", "readings", "readings: Extra inputs are not permitted"),
     "study's switch": ("coconut", STUDY, "false", "hidden", "shown: Input should be a valid boolean"),
     "claim's row": ("coconut", ABOVE, "-coconut", "-cocont", "no row of this study is named 'arithmetic-cocont'; is 'ari"),
     "claim of another study": ("coconut", ABOVE, "arithmetic-cot", "graph-cot", "no row of this study is named 'graph-cot'"),

@@ -247,6 +247,9 @@ def test_deduction_cannot_be_guessed_from_the_surface(name):
         ("$1,000,000 in all", 1e6), ("12-7", 7), ("(3)-2", 2), ("he owes -3%", -3), ("The answer is: -10", -10),
         ("= −4", -4), ("1, 2,3", 3), (".5", 0.5), ("3 apples and a half", 3), ("no digits", None), ("", None),
         ("1e3", 1000), ("9284017268534.4", 9284017268534.4),
+        ("5/2", 2.5), ("so it is -5/2.", -2.5), (r"\frac{2}{5}", 0.4), (r"\boxed{-\dfrac{1}{2}}", -0.5), (r"$\tfrac34$", 0.75),
+        (r"\frac{-3}{4}", -0.75), ("2 1/2 cups", 2.5), (r"2\frac{1}{2}", 2.5), ("5 / 2", 2.5), ("1⁄4", 0.25), ("1,000/4", 250),
+        ("<<10/2=5>>", 5), ("3/4 of 8 is 6", 6), ("on 3/4/2020", 2020), ("12/25/20", 20), ("5/0", None), ("5 - 1/2", 0.5),
     ],
 )  # fmt: skip
 def test_last_number(text, number):
@@ -259,6 +262,8 @@ def test_last_number(text, number):
         (grading.grade_number, "8.92", ["8.92", "x 8.9200", "7 ### 8.92"], ["8.9", "8.92 or 9", "", "892"]),
         (grading.grade_number, "9876543211", ["9,876,543,211"], ["9876543210"]),
         (grading.grade_number, "-3", ["The answer is: -3"], ["3"]),
+        (grading.grade_number, "0.4", ["2/5", r"### \frac{2}{5}", "4/10", "0.4"], ["5/2", "2", "5", r"\frac{2}{7}"]),
+        (grading.grade_number, "5/2", ["2.5", "2 1/2", r"\frac{5}{2}"], ["2", "5", "0.4"]),
         (
             grading.grade_statement,
             "Tom is a lempus.",

@@ -111,21 +111,40 @@ def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int)
     return Task(name, splits, recipe.grade, recipe.words)
 
 
+# Fractions are written 5/2, 5⁄2, \frac{5}{2}, \dfrac52, and with a whole number before them, 2 1/2 or 2\frac{1}{2}.
+FRAC = re.compile(r"\\[dt]?frac\s*(?:\{\s*([-−]?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}|(\d)\s*(\d))")
+MIXED = re.compile(r"(?<![\d.,/])(\d+) (\d+)/(\d+)(?![\d.]*/|\d|\.\d)")
 # A model's text is "<<12-7=5>> … The answer is: 7" or "### 7". As in the papers' official code, the last number of
 # the whole text counts; all other kinds of answers are looked for behind the last marker.
 MARKER = re.compile(r"The answer is:|#{3,4}")
 NUMBER = re.compile(
     r"((?<![\w).%])[-−])?(?:\$\s?(-)?)?"  # a minus after a number or a bracket is an operator
     r"((?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"(?:(?<!\d/\d)(?<!\d/\d\d)\s?/\s?(\d[\d,]*(?:\.\d+)?)(?!\d|\s?/\s?\d))?"  # two slashes are a date
 )
 TOLERANCE = 1e-3  # absolute, as in PAL's evaluation of GSM-Hard: rounding is forgiven, a wrong integer never
 
 
 def last_number(text: str) -> float | None:
-    """The last number in a text ("$1,234.50" -> 1234.5, "12-7." -> 7, "-3%" -> -3), or None."""
-    for sign, inner, digits in NUMBER.findall(text)[-1:]:
-        return float(digits.replace(",", "")) * (-1 if sign or inner else 1)
+    """The last number in a text ("$1,234.50" -> 1234.5, "12-7." -> 7, "-3%" -> -3, "2 1/2" -> 2.5), or None."""
+    for sign, inner, digits, below in NUMBER.findall(plain_fractions(text))[-1:]:
+        value, divisor = (float(part.replace(",", "")) for part in (digits, below or "1"))
+        return value / divisor * (-1 if sign or inner else 1) if divisor else None
     return None
+
+
+def plain_fractions(text: str) -> str:
+    """A text with its fractions as a/b: "\\frac{2}{5}" -> "2/5", "2 1/2" -> "5/2"."""
+
+    def improper(found: re.Match) -> str:
+        whole, above, below = map(int, found.groups())
+        return f"{whole * below + above}/{below}" if above < below else found[0]
+
+    def flat(found: re.Match) -> str:
+        behind_a_number = found.string[: found.start()][-1:].isdigit()
+        return f"{' ' * behind_a_number}{found[1] or found[3]}/{found[2] or found[4]}"
+
+    return MIXED.sub(improper, FRAC.sub(flat, text.replace("⁄", "/")))
 
 
 def statement(text: str) -> str:
