@@ -35,7 +35,7 @@ ACCURACY = Measure("accuracy %", "metrics.accuracy")
 TOKENS = Measure("new tokens", "metrics.new_tokens", 1.0, ".1f", "tokens", more=False)
 ALONE = Measure("ms/question alone", "metrics.seconds_alone", 1000.0, ".1f", "ms", more=False, timed=True)
 BATCHED = Measure("batched", "metrics.seconds_batched", 1000.0, ".2f", "ms", more=False, timed=True)
-ELSEWHERE = ("two steps", "four steps", "five steps", "operands to 15", "another wording", "SVAMP", "GSM-Hard", "MultiArith")
+ELSEWHERE = ("two steps", "four steps", "five steps", "operands 10 to 15", "another wording", "SVAMP", "GSM-Hard", "MultiArith")
 FAR = [Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy") for name in ELSEWHERE]
 MEASURES = {measure.label: measure for measure in (ACCURACY, TOKENS, ALONE, BATCHED, *FAR)}
 WHAT_IS_NOISE = (

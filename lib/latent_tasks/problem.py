@@ -73,13 +73,15 @@ class Task:
 
 
 class Recipe(NamedTuple):
-    """`sample` draws a draft and its meaning, `write` words a draft; `rename` (where drawing is slow) varies one."""
+    """`sample` draws a draft and its meaning, `write` words a draft; `rename` (where drawing is slow) varies one; `makes` says
+    of a problem of the same task, whatever the options, whether this recipe could have made it."""
 
     sample: Callable[[random.Random], tuple[str, Any]]
     write: Callable[[Any, random.Random], Parts]
     grade: Grader
     words: tuple[str, ...]
     rename: Callable[[Any, random.Random], tuple[str, Any]] | None = None
+    makes: Callable[[Problem], bool] = lambda problem: True
 
 
 def split_of(meaning: str) -> str:
@@ -88,8 +90,9 @@ def split_of(meaning: str) -> str:
     return "test" if bucket < 2 else "valid" if bucket < 4 else "train"
 
 
-def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int) -> Task:
-    """Draw until every split has its size; ValueError for one with too few distinct meanings.
+def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int, beyond: Recipe | None = None) -> Task:
+    """Draw until every split has its size; ValueError for one with too few distinct meanings. With `beyond`, only what that
+    recipe cannot make is kept.
 
     Every split has its own random stream, so sizes only cut. Valid and test hold each meaning once, train may not.
     """
@@ -102,11 +105,14 @@ def generate(name: str, recipe: Recipe, sizes: dict[str, int] | None, seed: int)
             meaning, draft = recipe.rename(draft, rng) if recipe.rename and misses % 1000 else recipe.sample(rng)
             misses += 1
             if split_of(meaning) == split and (split == "train" or meaning not in seen):
-                problems.append(Problem(*recipe.write(draft, rng), f"{name}/{split}/{len(problems)}"))
-                seen.add(meaning)
-                misses = 0
-            elif misses > 20_000:  # a fresh meaning lands in a given split every 50 draws
-                raise ValueError(f"{name}: {split} has only about {len(problems)} distinct problems")
+                problem = Problem(*recipe.write(draft, rng), f"{name}/{split}/{len(problems)}")
+                if not (beyond and beyond.makes(problem)):
+                    problems.append(problem)
+                    seen.add(meaning)
+                    misses = 0
+            if misses > 20_000:  # a fresh meaning lands in a given split every 50 draws
+                which = " that the other recipe cannot make" if beyond else ""
+                raise ValueError(f"{name}: {split} has only about {len(problems)} distinct problems{which}")
         splits[split] = tuple(problems)
     return Task(name, splits, recipe.grade, recipe.words)
 
