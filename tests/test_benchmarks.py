@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from latent_tasks import DataError, load_task
-from latent_tasks.benchmarks import BENCHMARKS, number, read
+from latent_tasks.benchmarks import BENCHMARKS, number, plain, read
 
 DATA = os.environ.get("LATENT_COT_DATA")
 COUNTS = {  # records of the published files, dropped ones included
@@ -74,6 +74,45 @@ def test_sizes_cut():
 def test_options_of_date_understanding_do_not_tell_the_answer():
     answers = [problem.answer for problem in load("date-understanding").splits["test"]]
     assert max(answers.count(letter) for letter in "ABCDEF") < 0.3 * len(answers)
+
+
+@real
+def test_questions_that_differ_in_case_and_punctuation_only_are_one():
+    task = load("mawps")
+    kept = [plain(problem.question) for problem in task.splits["train"]]
+    assert len({*kept}) == len(kept)
+    assert not {*kept} & {plain(p.question) for split in ("valid", "test") for p in task.splits[split]}
+
+
+def test_what_makes_a_question_another():
+    same = ["Ann has 2.5 kg , and 3 more .", "ANN has 2.5 kg, and 3 more?", "ann has 2.5 kg and 3 more"]
+    other = ["Ann has 25 kg, and 3 more.", "Ann has 2.5 kg, and -3 more.", "Ann has 2, 5 kg, and 3 more."]
+    assert len({*map(plain, same)}) == 1 and len({*map(plain, [same[0], *other])}) == 4
+
+
+MAWPS_FORMS = (
+    {"iIndex": 7, "sQuestion": "Ann has 2 eggs and 3 nuts. How many?", "lEquations": ["X=2.0+3.0"], "lSolutions": [5.0]},
+    {"id": "7", "original_text": "Ann has 2 eggs and 3 nuts. How many?", "equation": "X=2+3", "ans": 5.0},
+)
+
+
+@pytest.mark.parametrize("name", ["addsub", "singleeq"])
+@pytest.mark.parametrize("record", MAWPS_FORMS, ids=["as published", "as in MWPToolkit"])
+def test_sets_of_mawps_are_read_in_its_form(name, record, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "questions.json").write_text(json.dumps([record]))
+    (problem,) = load_task(name, data_dir=tmp_path).splits["test"]
+    assert (problem.question, problem.answer, len(problem.steps)) == (record.get("sQuestion", problem.question), "5", 1)
+
+
+def test_asdiv_aug_is_read_from_a_folder(tmp_path):
+    (tmp_path / "asdiv_aug").mkdir()
+    for split, n in (("train", 3), ("test", 2)):
+        lines = [json.dumps({"question": f"{split} {i}?", "answer": f"One step. #### {i}/2"}) for i in range(n)]
+        (tmp_path / "asdiv_aug" / f"aug-{split}.jsonl").write_text("\n".join(lines))
+    task = load_task("asdiv-aug", data_dir=tmp_path)
+    assert {split: len(problems) for split, problems in task.splits.items()} == {"train": 3, "test": 2}
+    assert [problem.answer for problem in task.splits["train"]] == ["0", "0.5", "1"]
 
 
 FILES = {

@@ -1,14 +1,15 @@
 """Verdicts follow from records: right sign, wrong sign, too small to tell, not run; and every study names real runs."""
 
 import random
-from itertools import product
 
+import numpy as np
 import pytest
 from test_report import write
 
-from latent_reports.claims import PAGE, build_studies, judge
-from latent_reports.papers import Claim, Paper
-from latent_reports.significance import ACCURACY, ALONE, MEASURES, Difference, difference
+from latent_reports.claims import PAGE, build_studies
+from latent_reports.intervals import Part
+from latent_reports.papers import Paper
+from latent_reports.significance import ACCURACY, ALONE, MEASURES, TOKENS, Difference, difference, judge
 from latent_reports.tables import MISSING, build_sections, load_table
 from latent_runs.plan import Run
 
@@ -78,38 +79,53 @@ def test_verdicts(folder, text, verdict):
     assert ("~2 " in text) == (" on a par with " in told and " (within 2 points) (V): " in told)
 
 
-def test_on_a_par_means_within_the_margin_and_nothing_else():
-    for margin, low, high, (n_seeds, noise) in product((1, 3), (-4, -2, 0.5, 2), (-1, 1, 2, 4), ((1, 0), (1, 9), (3, 0))):
-        found = Difference(ACCURACY, (low + high) / 2, min(low, high), max(low, high), n_seeds, noise)
-        verdict = judge(Claim.model_validate(claim(f"a ~{margin} b V")), found)
-        within, at_0 = -margin <= found.low and found.high <= margin, found.low <= 0 <= found.high
-        assert (verdict == "agrees") == (within and n_seeds > 1), "what is not known well enough is no agreement"
-        far = not at_0 and not within and abs(found.mean) > margin and abs(found.mean) >= noise
-        assert (verdict == "disagrees") == far
+def of_width(mean, half):
+    """A difference whose 95 % interval is that wide on either side."""
+    return Difference(ACCURACY, mean, [Part(np.array((half / 1.959964) ** 2), np.inf)], (0, 1, 2))
 
 
-def test_a_difference_that_is_certain_and_too_large_disagrees_with_being_on_a_par():
-    par, above = (Claim.model_validate(claim(f"a {relation} b V")) for relation in ("~2", "above"))
-    sure, small = Difference(ACCURACY, 5, 3, 7, 3, 0), Difference(ACCURACY, 1, 0.5, 1.5, 3, 0)
-    assert [judge(one, found) for one in (par, above) for found in (sure, small, None)] == [
-        "disagrees", "agrees", "not run", "agrees", "agrees", "not run",
-    ]  # fmt: skip
-    assert judge(par, Difference(ACCURACY, 1.9, 0.5, 3.3, 3, 0)) == "inside the noise"  # above 0, perhaps within the margin
+@pytest.mark.parametrize(
+    ("low", "high", "par", "above"),
+    [
+        (-1.5, 1.5, "agrees", "inside the noise"),
+        (0.5, 1.5, "agrees", "agrees"),  # above, and by too little to matter
+        (-2.5, 1.5, "inside the noise", "inside the noise"),  # not known well enough is no agreement
+        (0.5, 3.3, "inside the noise", "agrees"),  # above 0, perhaps within the margin
+        (2.5, 5.5, "disagrees", "agrees"),
+        (-5.5, -2.5, "disagrees", "disagrees"),
+        (-50, 50, "inside the noise", "inside the noise"),
+    ],
+)
+def test_on_a_par_needs_the_whole_interval_within_the_margin(low, high, par, above):
+    found = of_width((low + high) / 2, (high - low) / 2)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+    for opinion, verdict in ((judge(found, margin=2), par), (judge(found), above)):
+        assert (opinion.p < 0.05) == (verdict != "inside the noise") and verdict in ("inside the noise", opinion.verdict)
 
 
-def test_costs_are_claimed_to_be_below(folder):
+def test_nothing_is_said_on_times_of_separate_runs(folder):
     for seed in (0, 1, 2):
         write(folder, "a-w", seed, metrics={"seconds_alone": 0.05 + 0.001 * seed, "accuracy": 0.5, "train_steps": 1})
     records = load_table(folder)
     x, w = (records[records.variant == variant] for variant in ("a-x", "a-w"))
     found = difference(x, w, ALONE)
-    assert (found.mean, found.n_seeds) == (pytest.approx(-41), 3) and found.low <= found.mean <= found.high < 0
+    assert (found.mean, found.judged) == (pytest.approx(-41), False) and "timed in separate runs" in str(found)
     costly = dict(rows={"a-x": "X", "a-w": "W"}, numbers={}, measures=["ms/question alone"])
-    assert verdicts(folder, "a-x below a-w V", "a-x above a-w V", **costly) == ["agrees", "disagrees"]
+    assert verdicts(folder, "a-x below a-w V", "a-x above a-w V", **costly) == ["not judged", "not judged"]
     both = dict(measures=["accuracy %", "ms/question alone"])
-    assert verdicts(folder, **both) == ["agrees", "inside the noise"]  # all of the fixture's take the same time
     rows, notes = table(folder, **both)
     assert rows["Y"]["ms/question alone"] == "10.0 (1.0 ×)" and "X above Y: ms/question alone (V): " in notes[1]
+
+
+def test_what_holds_by_construction_is_shown_and_not_counted(folder):
+    for seed in (0, 1, 2):
+        write(folder, "a-w", seed, digits(0.8, seed), extra={"new_tokens": 24.0})
+    costly = dict(rows={"a-x": "X", "a-w": "W"}, numbers={}, measures=["accuracy %", "new tokens"])
+    page = sections(folder, "a-x below a-w V", by_construction=["new tokens"], **costly)[0]
+    assert page.table["in miniature"].tolist()[1] == "by construction" and "-22.0 tokens" in page.table.difference[1]
+    assert page.notes[0].startswith("Of 1 claims: ") and "1 claims hold by construction" in page.notes[2]
+    assert verdicts(folder, "a-x below a-w V", **costly)[1] == "agrees", "unless the file says so, it is a finding"
+    assert difference(*(load_table(folder).query(f"variant == '{v}'") for v in ("a-x", "a-w")), TOKENS).p() < 1e-6
 
 
 def test_intervals_are_over_seeds_and_problems(tmp_path):
@@ -127,36 +143,60 @@ def test_intervals_are_over_seeds_and_problems(tmp_path):
     assert widths["erratic"] > 3 * widths["steady"]
 
 
-def test_one_seed_is_measured_by_the_noise_of_several(tmp_path):
-    for seed, share in enumerate((0.4, 0.5, 0.6)):  # two standard deviations: about 20 points
-        write(tmp_path, "a-y", seed, digits(share, seed))
-    write(tmp_path, "a-x", 0, digits(0.52, "x"))
+def test_fewer_than_three_common_seeds_are_not_judged(tmp_path):
+    """One seed of 90 points beside 50 is as little judged as any; and the row says over which seeds the difference is."""
+    for seed in (0, 1, 2):
+        write(tmp_path, "a-y", seed, digits(0.5, seed))
+        write(tmp_path, "a-x", seed + 1, digits(0.9, f"x{seed}"))
     write(tmp_path, "a-z", 0, digits(0.9, "z"))
-    claims = "a-x above a-y V", "a-z above a-y V", "a-x ~99 a-y V"
-    assert verdicts(tmp_path, *claims) == ["inside the noise", "agrees", "inside the noise"]
+    claims = "a-x above a-y V", "a-z above a-y V", "a-x ~99 a-z V", "a-z ~99 a-y V"
+    assert verdicts(tmp_path, *claims) == ["not judged"] * 4
     rows, notes = table(tmp_path, *claims)
-    assert "1 seed, 2σ over seeds" in notes[0] and rows["Y"]["seeds"] == "3"
-    assert rows["Y"]["against X"].startswith("≈ ") and not rows["Z"]["against X"].startswith("≈")
+    assert "seeds 1, 2 of both: not judged (tier tiny)." in notes[0] and rows["Y"]["seeds"] == "3"
+    assert rows["Y"]["against X"].endswith("points, seeds 1, 2 of both: not judged")
+    assert "no seed in common" in rows["Z"]["against X"]
+    write(tmp_path, "a-x", 0, digits(0.9, "x"))
+    assert verdicts(tmp_path, *claims[:2]) == ["agrees", "not judged"]
+    assert "seeds 0, 1, 2 of both (tier tiny)." in table(tmp_path)[1][0], "X has one more, of which its mean is made, too"
 
 
-def test_two_single_seeds_are_measured_by_the_noise_of_their_table(tmp_path):
-    for seed, share in enumerate((0.3, 0.5, 0.7)):  # of X: two standard deviations are about 40 points
-        write(tmp_path, "a-x", seed, digits(share, seed))
-    write(tmp_path, "a-y", 0, digits(0.8, "y"))
-    write(tmp_path, "a-z", 0, digits(0.55, "z"))
-    assert verdicts(tmp_path, "a-y above a-z V") == ["inside the noise"]
+def test_both_at_the_floor(tmp_path):
+    """Where neither row is above guessing, no difference is a finding; where one is, it is."""
+    graph = {"parameters": {"task": "graph"}}
+    for variant, share in (("a-x", 0.49), ("a-y", 0.53), ("a-z", 0.9)):
+        for seed in (0, 1, 2):
+            write(tmp_path, variant, seed, digits(share, variant), **graph)
+    claims = "a-y above a-x V", "a-x ~2 a-y V", "a-z above a-x V", "a-z ~2 a-x V"
+    assert verdicts(tmp_path, *claims) == ["at the floor", "at the floor", "agrees", "disagrees"]
+    assert "3 seeds, at the floor" in table(tmp_path, *claims)[1][0]
+    for path in tmp_path.rglob("result.json"):
+        path.write_text(path.read_text().replace('"new_tokens"', '"chance": 0.95, "new_tokens"'))
+    assert verdicts(tmp_path, *claims) == ["at the floor"] * 4, "a record that says its task's chance is believed"
+
+
+def test_many_claims_are_corrected_for_their_number(tmp_path):
+    """A difference that one claim by itself would call certain is not so among twenty."""
+    for seed in (0, 1, 2):
+        write(tmp_path, "a-y", seed, digits(0.5, f"y{seed}"))
+        write(tmp_path, "a-x", seed, digits(0.5 + 0.03 * seed + 0.12, f"x{seed}"))
+        write(tmp_path, "a-z", seed, digits(0.5, f"z{seed}"))
+    assert verdicts(tmp_path, "a-x above a-y V") == ["agrees"]
+    many = verdicts(tmp_path, "a-x above a-y V", *["a-y above a-z V"] * 19)
+    assert many == ["inside the noise"] * 20
+    notes = sections(tmp_path, "a-x above a-y V", *["a-y above a-z V"] * 19)[0].notes
+    assert "20 of them could be judged" in notes[1] and "chance alone would give about 1.0 verdicts" in notes[1]
 
 
 def test_the_same_problems_are_paired(tmp_path):
     """X is right wherever Y is, and once more: paired the interval is narrow, with other problems it is wide."""
-    for seed in (0, 1):
-        bits = digits(0.5, seed)
+    for seed in (0, 1, 2):
+        bits = digits(0.5, "the same problems are hard under every seed")
         write(tmp_path, "a-y", seed, bits)
-        write(tmp_path, "a-x", seed, bits.replace("0", "1", 4))
+        write(tmp_path, "a-x", seed, bits.replace("0", "1", 4 + seed % 2))
     records = load_table(tmp_path)
     x, y = (records[records.variant == variant] for variant in ("a-x", "a-y"))
     paired, apart = (difference(x.assign(data_fingerprint=name), y, ACCURACY) for name in ("d", "other"))
-    assert paired.mean == pytest.approx(apart.mean) == pytest.approx(2.0)
+    assert paired.mean == pytest.approx(apart.mean) == pytest.approx(2 + 1 / 6)
     assert paired.high - paired.low < 5 < apart.high - apart.low
     assert not paired.inside and apart.inside
 

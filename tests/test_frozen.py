@@ -13,6 +13,7 @@ from latent_runs.plan import Run, grid_path, read_grid
 
 GRID = [Run("tiny", FROZEN_NOTEBOOK, "arithmetic-softcot", {}, 0)]
 WRONG, HALF, RIGHT = "0" * 40, "01" * 20, "1" * 40
+NOT_JUDGED = "not judged: "
 COLUMN = "how the frozen model is asked"
 
 
@@ -42,7 +43,10 @@ def table(folder, runs=GRID):
     [(WRONG, RIGHT, "yes"), (RIGHT, WRONG, "no, it is worse"), (HALF, "10" * 20, "inside the noise")],
 )
 def test_the_verdict_is_what_the_interval_allows(zero, soft, answer, tmp_path):
-    record(tmp_path, zero_shot=zero, softcot=soft)
+    record(tmp_path, 0, zero_shot=zero, softcot=soft)
+    assert f"? {NOT_JUDGED}" in table(tmp_path)[1], "one seed proves nothing"
+    for seed in (1, 2):
+        record(tmp_path, seed, zero_shot=zero, softcot=soft)
     rows, notes = table(tmp_path)
     assert f"? {answer}: " in notes and "SoftCoT adds +1.4 points on GSM8K" in notes
     assert "Do the thoughts say something" not in notes, "no row, no verdict"
@@ -50,15 +54,15 @@ def test_the_verdict_is_what_the_interval_allows(zero, soft, answer, tmp_path):
 
 
 def test_rows_stand_beside_the_paper_with_seeds_and_intervals(tmp_path):
-    for seed, soft in enumerate((RIGHT, HALF)):
+    for seed, soft in enumerate((RIGHT, HALF, RIGHT)):
         record(tmp_path, seed, zero_shot=WRONG, softcot=soft, swapped=[WRONG, RIGHT])
     rows, notes = table(tmp_path)
     soft = rows["SoftCoT"]
-    assert (soft["accuracy %"], soft["seeds"], soft["paper, Llama-3.1-8B-Instruct %"]) == ("75.0 ± 35.4", "2", "81.03 (2)")
-    assert re.fullmatch(r"\+75\.0 points \[\+[4-7]\d\.\d, \+100\.0\], 2 seeds", soft["added to zero-shot"])
+    assert (soft["accuracy %"], soft["seeds"], soft["paper, Llama-3.1-8B-Instruct %"]) == ("83.3 ± 28.9", "3", "81.03 (2)")
+    assert re.fullmatch(r"\+83\.3 points \[\+\d\d?\.\d, \+1\d\d\.\d\], 3 seeds", soft["added to zero-shot"])
     assert rows[SOFTCOT.rows["swapped"]]["accuracy %"] == "50.0 ± 0.0"
     assert (rows[SOFTCOT.rows["lora"]]["accuracy %"], rows[SOFTCOT.rows["lora"]]["seeds"]) == (MISSING, MISSING)
-    assert "Do the thoughts say something about their own problem? inside the noise: ≈ +25.0 points" in notes
+    assert "Do the thoughts say something about their own problem? inside the noise: ≈ +33.3 points" in notes
 
 
 def test_records_of_lesson_05_have_their_own_table_only(tmp_path):
@@ -80,14 +84,14 @@ def test_every_grids_rows_have_a_benchmark_beside_them():
 
 
 def test_number_of_thoughts_in_training_and_in_use(tmp_path):
-    for seed, kept in enumerate((0.4, 0.5)):
+    for seed, kept in enumerate((0.4, 0.5, 0.6)):
         path = record(tmp_path, seed, zero_shot=HALF, softcot=HALF)
         content = json.loads(path.read_text())
         content["metrics"]["sweep"] = [[1, 1, 0.3], [1, 8, 0.1], [8, 1, kept], [8, 8, 0.2]]
         path.write_text(json.dumps(content))
     _, swept = frozen_sections(load_table(tmp_path), GRID)
-    assert swept.table.values.tolist() == [["1", "30.0 ± 0.0", "10.0 ± 0.0"], ["8", "45.0 ± 7.1", "20.0 ± 0.0"]]
-    assert "1 thoughts in use after 8 in training cost nothing: agrees, +25.0 points (tier tiny)." in swept.notes
+    assert swept.table.values.tolist() == [["1", "30.0 ± 0.0", "10.0 ± 0.0"], ["8", "50.0 ± 10.0", "20.0 ± 0.0"]]
+    assert "1 thoughts in use after 8 in training cost nothing: inside the noise, +30.0 points (tier tiny)." in swept.notes
 
 
 def test_majority_of_sampled_answers(tmp_path):

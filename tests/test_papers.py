@@ -16,6 +16,7 @@ ABOVE = "{first: arithmetic-cot, is: above, second: arithmetic-coconut, mark: V}
 SECTION = 'miniature", benchmark: ProsQA'
 STUDY = "where: Table 1\n    model: GPT-2\n    shown: false"
 WHOLE = "codi_long-whole: {GSM8k"
+NO_FINDING = "by_construction: [new tokens]\n    claims:\n      - {first: arithmetic-codi"
 FILLER = 'empty positions?\n      above: "yes"'
 
 TYPOS = {  # in each kind of place: file, what stands there (once), of which this, becomes that, and what is said
@@ -40,9 +41,10 @@ TYPOS = {  # in each kind of place: file, what stands there (once), of which thi
     "section's benchmark": ("coconut", SECTION, "QA", "Qa", "no benchmark of its model is named 'ProsQa'; is 'ProsQA' meant?"),
     "study's run": ("codi", "ablation_codi-n4: CODI", "n4", "n7", "no run of a grid is named 'ablation_codi-n7'; is 'ablation"),
     "study's measure": ("codi", "measures: [two steps %", "two", "too", "no measure is named 'too steps %'; is 'two steps %'"),
+    "what holds by construction": ("codi", NO_FINDING, "tokens", "token", "named 'new token'; is 'new tokens' meant?"),
     "study's number": ("codi", WHOLE, "whole", "hole", "no row is named 'ablation_codi_long-hole'; is 'ablation_codi_long"),
     "study's benchmark": ("codi", WHOLE, "8k", "", "no benchmark of this table is named 'GSM'; is 'GSM8k' meant?"),
-    "study's key": ("codi", "reading: >-\n      Hardly", "reading", "readings", "readings: Extra inputs are not permitted"),
+    "study's key": ("codi", "reading: >-\n      With pat", "reading", "readings", "readings: Extra inputs are not permitted"),
     "study's switch": ("coconut", STUDY, "false", "hidden", "shown: Input should be a valid boolean"),
     "claim's row": ("coconut", ABOVE, "-coconut", "-cocont", "no row of this study is named 'arithmetic-cocont'; is 'ari"),
     "claim of another study": ("coconut", ABOVE, "arithmetic-cot", "graph-cot", "no row of this study is named 'graph-cot'"),

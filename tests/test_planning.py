@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.models import Reasoner, ReasonerSpec
-from latent_cot.planning import Outcome, classify, k_sweep, next_concepts
+from latent_cot.planning import Outcome, UnknownWording, classify, k_sweep, next_concepts
 from latent_cot.sequences import encode
 from latent_cot.tokens import tiny_tokenizer
 from latent_tasks import Problem, Task, load_task, parse
@@ -82,6 +82,21 @@ def test_outcome_classes(nodes, answered, symbolic, language):
 )
 def test_broken_sentences(text, outcome):
     assert classify(text, LANGUAGE) == outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("Every r is an a, so Tom1 is a b1. ### Tom1 is a t1.", "language"),
+        ("All a1 are b1. ### Tom1 is a t1.", "language"),
+        ("Tom1 is a a1. Therefore Tom1 is a b1. ### Tom1 is a t1.", "language"),
+        ("First we go to a, then to b. ### t", "symbolic"),
+        ("a -> b ### t", "symbolic"),
+    ],
+)
+def test_an_unknown_wording_is_an_error_and_no_hallucination(text, form):
+    with pytest.raises(UnknownWording, match="cannot read"):
+        classify(text, PROBLEMS[form])
 
 
 @pytest.mark.parametrize("form", ["symbolic", "language"])

@@ -12,6 +12,8 @@ from latent_reports.thoughts import FRONTIER
 from latent_runs.places import ROOT
 from latent_runs.plan import Run, grid_path, read_grid
 from latent_runs.results import load_results
+from latent_tasks import load_task
+from latent_tasks.arithmetic import reordered
 from latent_views.plots import OUTCOMES
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
@@ -118,8 +120,11 @@ def test_aims(folder):
 
 
 def test_every_row_is_compared_with_answering_at_once(folder):
+    assert cells(folder)["Coconut"]["against No-CoT"] == "+50.0 points, 2 seeds: not judged"
+    for name in ("no_cot", "coconut", "cot"):
+        write(folder, f"arithmetic-{name}", 2, "1111111000" if name == "coconut" else "0100000000")
     rows = cells(folder)
-    assert rows["Coconut"]["against No-CoT"].startswith("+50.0 points [") and "2 seeds" in rows["Coconut"]["against No-CoT"]
+    assert rows["Coconut"]["against No-CoT"].startswith("+53.3 points [") and "3 seeds" in rows["Coconut"]["against No-CoT"]
     assert rows["CoT"]["against No-CoT"].startswith("≈ +0.0 points") and rows["No-CoT"]["against No-CoT"] == NONE
 
 
@@ -172,6 +177,18 @@ def test_seeds_of_different_settings_are_not_averaged(folder):
     write(folder, "arithmetic-codi", 3, parameters={"steps": 8})
     with pytest.raises(ValueError, match=r"arithmetic-codi: seeds of different settings.*parameters\.steps"):
         load_table(folder)
+
+
+def test_arithmetic_says_what_is_a_training_problem_in_another_order(tmp_path):
+    """On the problems that the records were made with: 180 of them are, and accuracy without them is on the others."""
+    task = load_task("arithmetic", sizes={"train": 10_000, "valid": 300, "test": 1000})
+    again = reordered(task.splits["test"], task.splits["train"])
+    known = {"parameters": {"task": "arithmetic", "data": {}}, "data_fingerprint": task.fingerprint}
+    write(tmp_path, "arithmetic-cot", 0, "".join("01"[old] for old in again), **known)
+    write(tmp_path, "arithmetic-no_cot", 0, "".join("10"[old] for old in again), **known)
+    assert f"{sum(again)} of 1,000 test problems are a training problem" in notes(tmp_path)
+    assert "Accuracy without them, %: No-CoT 100.0, CoT 0.0." in notes(tmp_path)
+    assert cells(tmp_path)["CoT"]["accuracy %"] == f"{sum(again) / 10:.1f}" and 0 < sum(again) < 500
 
 
 def test_text_is_escaped(tmp_path):

@@ -269,7 +269,7 @@ def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
     first.record(reasoner, first.measure(reasoner, first.method())[0])
 
     data = FEW | {"n_thoughts_at_test": 2, "max_tokens": 45, "max_new_tokens": 4}
-    data |= {"out_of_domain": {"short": {"n_steps": (2, 2), "sizes": {"test": 5}}}, "options": {"n_steps": [1, 4]}}
+    data |= {"out_of_domain": {"long": {"n_steps": (5, 5), "sizes": {"test": 5}}}, "options": {"n_steps": [1, 4]}}
     run = {"dir": str(tmp_path / STAGES / "b--s0"), "init_from": str(first.folder)}
     second = a_lesson(STAGES, **small, steps=2, data=data, run=run)
     method, heir, encoded = second.load()
@@ -281,7 +281,7 @@ def test_a_lesson_from_its_first_cell_to_its_record(tmp_path):
     assert len(history) == 4 and history["validation"].notna().sum() == 1
     metrics, result = second.measure(heir, method)
     assert {len(answer.thoughts) for answer in result.answers} == {2}, "as many as at test"
-    assert metrics["out_of_domain"]["short"]["n"] == 5
+    assert metrics["out_of_domain"]["long"]["n"] == 5
     second.record(heir, metrics)
     record = json.loads((second.folder / "result.json").read_text())
     assert record["metrics"]["controls"].keys() == {"removed", "swapped", "mean"}

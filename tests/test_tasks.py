@@ -5,13 +5,14 @@ import os
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from statistics import mean
 
 import networkx as nx
 import pytest
 
-from latent_tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_task, parse
+from latent_tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_elsewhere, load_task, parse
 from latent_tasks import problem as grading
 from latent_tasks.problem import Problem, split_of
 
@@ -264,6 +265,61 @@ def test_deduction_cannot_be_guessed_from_the_surface(name):
     assert mean(p.answer == "True" for p in problems) == pytest.approx(0.5, abs=0.1)
 
 
+# --- out of domain
+
+ELSEWHERE = [  # every kind of option of every generated task that has some
+    ("arithmetic", {}, {"max_operand": 15}), ("arithmetic", {}, {"n_steps": [2, 2]}), ("arithmetic", {}, {"max_value": 60}),
+    ("arithmetic", {"n_steps": [2, 4]}, {"n_steps": [2, 4], "max_operand": 15}), ("arithmetic", {}, {"wording": "unseen"}),
+    ("arithmetic", {"n_steps": [2, 4]}, {"n_steps": [3, 6]}), ("arithmetic", {"start": [0, 9]}, {}),
+    ("graph", {}, {"depth": 3}), ("graph", {}, {"n_labels": 24}), ("graph", {}, {"width": 3, "n_labels": 26}),
+    ("prontoqa-mini", {}, {"hops": 4}), ("prontoqa-generated", {}, {"distractors": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "other"), ELSEWHERE)
+def test_out_of_domain_is_what_the_training_recipe_cannot_make(name, options, other):
+    home = load_task(name, sizes={"train": 300}, **options)
+    away = load_elsewhere(home, options, sizes={"test": 60}, **other).splits["test"]
+    own, its = GENERATED[name](**options), GENERATED[name](**other)
+    assert len(away) == 60 and not any(own.makes(problem) for problem in away)
+    assert all(its.makes(problem) for problem in away) and all(own.makes(problem) for problem in home.splits["train"])
+
+
+@tasks
+def test_every_recipe_knows_its_own_problems(made, name):
+    assert all(GENERATED[name]().makes(problem) for problems in made[name].splits.values() for problem in problems)
+
+
+def test_larger_operands_are_larger():
+    away = load_elsewhere(load_task("arithmetic", sizes={"train": 5}), {}, max_operand=15).splits["test"]
+    largest = [max(int(operand) for verb, operand in arithmetic.ACTION.findall(p.question) if verb != "times") for p in away]
+    assert len(away) == 250 and min(largest) > 9 and max(largest) <= 15
+
+
+def test_a_set_that_is_not_out_of_domain_is_refused():
+    home = load_task("arithmetic", sizes={"train": 5}, n_steps=(1, 4))
+    with pytest.raises(ValueError, match="that the other recipe cannot make"):
+        load_elsewhere(home, {"n_steps": (1, 4)}, n_steps=(2, 3))
+
+
+def test_a_published_set_loses_what_was_trained_on(tmp_path):
+    (tmp_path / "svamp").mkdir()
+    asked = [{"ID": str(i), "Body": "Ann has 2 eggs.", "Question": f"How many are {n}?", "Equation": "2", "Answer": 2.0}
+             for i, n in enumerate(("left", "right"))]  # fmt: skip
+    (tmp_path / "svamp" / "SVAMP.json").write_text(json.dumps(asked))
+    trained = Problem("ann has 2 eggs; how many are LEFT", (), "2")
+    home = replace(load_task("arithmetic", sizes={"train": 2}), splits={"train": (trained,)})
+    assert [p.question for p in load_elsewhere(home, {}, name="svamp", data_dir=tmp_path, sizes=None).splits["test"]] == [
+        "Ann has 2 eggs. How many are right?"
+    ]
+
+
+def test_reordered_problems_are_known():
+    one, other, new = (Problem(f"Ann has 9 eggs, {moves}: how many?", (), "") for moves in (
+        "loses 7, times 3, eats 2", "sells 2, eats 7, times 3", "loses 7, times 3, gets 2"))  # fmt: skip
+    assert arithmetic.reordered([one, other, new], [one]) == [True, True, False]
+
+
 # --- grading
 
 
@@ -274,6 +330,9 @@ def test_deduction_cannot_be_guessed_from_the_surface(name):
         ("$1,000,000 in all", 1e6), ("12-7", 7), ("(3)-2", 2), ("he owes -3%", -3), ("The answer is: -10", -10),
         ("= −4", -4), ("1, 2,3", 3), (".5", 0.5), ("3 apples and a half", 3), ("no digits", None), ("", None),
         ("1e3", 1000), ("9284017268534.4", 9284017268534.4),
+        ("5/2", 2.5), ("so it is -5/2.", -2.5), (r"\frac{2}{5}", 0.4), (r"\boxed{-\dfrac{1}{2}}", -0.5), (r"$\tfrac34$", 0.75),
+        (r"\frac{-3}{4}", -0.75), ("2 1/2 cups", 2.5), (r"2\frac{1}{2}", 2.5), ("5 / 2", 2.5), ("1⁄4", 0.25), ("1,000/4", 250),
+        ("<<10/2=5>>", 5), ("3/4 of 8 is 6", 6), ("on 3/4/2020", 2020), ("12/25/20", 20), ("5/0", None), ("5 - 1/2", 0.5),
     ],
 )  # fmt: skip
 def test_last_number(text, number):
@@ -286,6 +345,8 @@ def test_last_number(text, number):
         (grading.grade_number, "8.92", ["8.92", "x 8.9200", "7 ### 8.92"], ["8.9", "8.92 or 9", "", "892"]),
         (grading.grade_number, "9876543211", ["9,876,543,211"], ["9876543210"]),
         (grading.grade_number, "-3", ["The answer is: -3"], ["3"]),
+        (grading.grade_number, "0.4", ["2/5", r"### \frac{2}{5}", "4/10", "0.4"], ["5/2", "2", "5", r"\frac{2}{7}"]),
+        (grading.grade_number, "5/2", ["2.5", "2 1/2", r"\frac{5}{2}"], ["2", "5", "0.4"]),
         (
             grading.grade_statement,
             "Tom is a lempus.",

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from latent_cot.curriculum import distill
@@ -282,6 +283,35 @@ def test_sampling_is_reproducible_and_top_1_is_greedy(family):
     assert tokens(temperature=2.0, top_k=1) == tokens(temperature=2.0, top_p=1e-6) == tokens()
     alone = [answer_batch(reasoner, [one], 12, Sampling(temperature=2.0, seed=5))[0].tokens for one in company]
     assert alone == tokens(temperature=2.0, seed=5)
+
+
+def test_problems_without_an_id_do_not_share_random_numbers():
+    """Two problems that the model finds equally hard are sampled apart, and as alone."""
+    reasoner = tiny_reasoner("gpt2")
+    with torch.no_grad():
+        reasoner.lm.lm_head.weight.zero_()  # every word is as probable as any other, whatever is asked
+    nameless = [replace(one, id="") for one in prompts(reasoner, (2, 2, 2))]
+    warm = Sampling(temperature=1.0)
+    answers = [a.tokens for a in answer_batch(reasoner, nameless, 12, warm)]
+    assert len({*answers}) == 3
+    assert answers == [answer_batch(reasoner, [one], 12, warm)[0].tokens for one in nameless]
+
+
+@pytest.mark.parametrize("adapted", [False, True], ids=["plain", "LoRA"])
+@pytest.mark.parametrize("several", [False, True], ids=["one end", "several"])
+def test_every_end_of_sequence_of_the_generation_config_ends_an_answer(several, adapted):
+    reasoner = tiny_reasoner("llama")
+    company = prompts(reasoner, (1, 2, 0))
+    endless = answer_batch(reasoner, company, 10)
+    ends = [endless[0].tokens[4], endless[1].tokens[6]] if several else endless[0].tokens[4]
+    reasoner.lm.generation_config.eos_token_id = ends
+    if adapted:
+        reasoner.lm = get_peft_model(reasoner.lm, LoraConfig(target_modules="all-linear")).double()
+    known = {*ends} if several else {ends}
+    for before, after in zip(endless, answer_batch(reasoner, company, 10)):
+        n = next((i for i, token in enumerate(before.tokens) if token in known), 9) + 1
+        assert after.tokens == before.tokens[:n], "nothing is written behind the first end"
+        assert after.text == reasoner.tokenizer.decode([t for t in after.tokens if t not in known], skip_special_tokens=True)
 
 
 def test_samples_follow_the_distribution():

@@ -42,6 +42,14 @@ class Answer:
         return len(self.thoughts) + len(self.tokens)
 
 
+def end_tokens(reasoner: Reasoner) -> set[int]:
+    """The ids that end an answer: the tokenizer's end of sequence and all of the model's generation config (Llama 3's
+    instruct models have three)."""
+    config = getattr(reasoner.lm, "generation_config", None)
+    ends = getattr(config, "eos_token_id", None)
+    return {reasoner.markers.eos} | ({*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends})
+
+
 def think_about(reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None) -> Thinking:
     """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead.
 
@@ -85,11 +93,13 @@ def answer_batch(
         warpers.append(TemperatureLogitsWarper(sampling.temperature))
         warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
         warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    # A problem has its own random numbers, in (0, 1], so that it is answered alike alone and in company.
-    generators = [torch.Generator().manual_seed(zlib.crc32(f"{sampling.seed}/{prompt.id}".encode())) for prompt in prompts]
+    # A problem has its own random numbers, in (0, 1], so that it is answered alike alone and in company. Without an id it is
+    # known by its question.
+    keys = [f"{sampling.seed}/{prompt.id or prompt.question}".encode() for prompt in prompts]
+    generators = [torch.Generator().manual_seed(zlib.crc32(key)) for key in keys]
     draws = torch.stack([1 - torch.rand(max_new_tokens, generator=own, device="cpu") for own in generators]).to(device)
     written: list[list[int]] = [[] for _ in prompts]
-    rows = torch.arange(len(prompts), device=device)
+    rows, ends = torch.arange(len(prompts), device=device), torch.tensor(sorted(end_tokens(reasoner)), device=device)
     for i in range(max_new_tokens):
         logits = reasoner.head(context.hidden).float()
         if sampling.temperature:
@@ -99,7 +109,7 @@ def answer_batch(
             token = logits.argmax(-1)
         for row, t in zip(rows.tolist(), token.tolist()):
             written[row].append(t)
-        going = (token != reasoner.markers.eos).nonzero().squeeze(1)
+        going = (~torch.isin(token, ends)).nonzero().squeeze(1)
         if len(going) == 0:
             break
         if len(going) < len(rows):
@@ -108,7 +118,8 @@ def answer_batch(
         context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
     answers = []
     for prompt, tokens, z, h, n in zip(prompts, written, had.thoughts, had.states, had.real.sum(1)):
-        text = str(reasoner.tokenizer.decode(tokens, skip_special_tokens=True))
+        said = tokens[:-1] if tokens and tokens[-1] in end_tokens(reasoner) else tokens  # an end need not be a special token
+        text = str(reasoner.tokenizer.decode(said, skip_special_tokens=True))
         answers.append(Answer(prompt.id, text, tuple(tokens), z[:n], h[: n + 1]))
     return answers
 

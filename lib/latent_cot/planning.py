@@ -5,6 +5,7 @@ whole frontier is the construction of 2505.12514. Three instruments: outcome cla
 (section 5.1), the search tree (5.2 and 5.3), and the breadth-first frontier in the thoughts themselves.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence as Seq
 from dataclasses import replace
@@ -23,25 +24,36 @@ from latent_cot.sequences import IGNORED, Layout, collate, encode
 from latent_cot.supervision import read_language, read_question
 from latent_cot.thoughts import select
 from latent_tasks import Problem, Task, frontier, parse
-from latent_tasks.graphs import FACT, SYMBOLIC_QUERY
+from latent_tasks.graphs import CONCEPTS, FACT, NAMES, SYMBOLIC_QUERY
 from latent_tasks.problem import MARKER, grade_statement
 
+LABEL = re.compile(r"[A-Za-z](>[A-Za-z])?")  # of the symbolic form, in this graph or not
+WORD = re.compile(r"\w+(?:>\w+)?|\S")
 Outcome = Literal["Correct Path", "Longer Path", "Hallucination", "Wrong Target", "Correct Label", "Incorrect Label"]
 
 
+class UnknownWording(ValueError):
+    """A written answer that says its steps in words which `classify` cannot read, so that it cannot judge them."""
+
+
 def classify(text: str, problem: Problem) -> Outcome:
-    """The outcome class of a written answer, judged against the problem's graph; exactly one of six for any text.
+    """The outcome class of a written answer, judged against the problem's graph; exactly one of six.
 
     Nothing written before the answer: Correct or Incorrect Label. Otherwise the written edges must exist and join, and
     a partial path is completed by shortest paths: from its end to the node that is answered and, where that is the
     target, from the root to its start. What cannot be completed is a Hallucination; what leads elsewhere, Wrong Target
     (no path from the root leads to the other candidate, so its start is not asked for); what leads to the target as
     shortly as possible is a Correct, else a Longer Path.
+
+    The two forms of the task are read: nodes, or sentences "Every a is a b." Broken ones of these words are a Hallucination;
+    other words raise UnknownWording.
     """
     written, *said = MARKER.split(text.replace(" .", "."), maxsplit=1)  # a small vocabulary's words come spaced
     if not written.split():
         return "Correct Label" if grade_statement(text, problem) else "Incorrect Label"
     graph, facts = parse(problem.question), FACT.findall(written)
+    if strange := _unread(FACT.sub(" ", written), problem):
+        raise UnknownWording(f"cannot read {strange!r} in {written.strip()[:120]!r}: neither nodes nor 'Every a is a b.'")
     # Symbolic steps are the nodes themselves; sentences name both ends of an edge, so consecutive ones must share one.
     nodes = [facts[0][0], *(end for _, end in facts)] if facts else written.split()
     joined = all(end == start for (_, end), (start, _) in pairwise(facts)) and not (facts and FACT.sub("", written).split())
@@ -58,6 +70,12 @@ def classify(text: str, problem: Problem) -> Outcome:
     return "Correct Path" if length == graph.distances[target] else "Longer Path"
 
 
+def _unread(rest: str, problem: Problem) -> str | None:
+    """The first word of what no sentence holds that is neither of the problem nor of either form of the task."""
+    known = {*WORD.findall(problem.question), *NAMES, *CONCEPTS, *"Every every is a an Is or . ? from".split()}
+    return next((word for word in WORD.findall(rest) if not (word in known or LABEL.fullmatch(word))), None)
+
+
 def _last_word(text: str) -> str:
     return text.rstrip(" .\n").rpartition(" ")[2]
 
@@ -65,15 +83,26 @@ def _last_word(text: str) -> str:
 def k_sweep(reasoner: Reasoner, task: Task, problems: Seq[Problem], ks: Seq[int], **options) -> list[dict]:
     """Accuracy, tokens and the share of each outcome with k thoughts forced, a row for each k; `options` are `evaluate`'s.
 
-    Only a model that was trained with other stages mixed in knows how to go on in words from any k.
+    Only a model that was trained with other stages mixed in knows how to go on in words from any k. What it writes in words
+    of its own is counted as unread; if the problems' own steps are in other words, UnknownWording is raised at once.
     """
+    for problem in problems:
+        classify(f"{' '.join(problem.steps)} The answer is: {problem.answer}", problem)
     rows = []
     for k in ks:
         result = evaluate(reasoner, task, problems, **options | {"n_thoughts": k})
-        counts = Counter(classify(answer.text, problem) for answer, problem in zip(result.answers, problems))
+        counts = Counter(_outcome(answer.text, problem) for answer, problem in zip(result.answers, problems))
         measured = {name: result.metrics[name] for name in ("accuracy", "new_tokens", "n")}
-        rows.append({"thoughts": k, **measured, **{name: counts[name] / len(problems) for name in get_args(Outcome)}})
+        shares = {name: counts[name] / len(problems) for name in get_args(Outcome)}
+        rows.append({"thoughts": k, **measured, **shares, "unread": counts["unread"] / len(problems)})
     return rows
+
+
+def _outcome(text: str, problem: Problem) -> str:
+    try:
+        return classify(text, problem)
+    except UnknownWording:
+        return "unread"
 
 
 @torch.no_grad()

@@ -7,36 +7,32 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from latent_reports.papers import PAPERS, Claim, Paper, Study
-from latent_reports.significance import MEASURES, Difference, Measure, Verdict, difference
+from latent_reports.intervals import LEVEL
+from latent_reports.papers import PAPERS, Paper, Study
+from latent_reports.significance import MEASURES, Measure, Opinion, Verdict, corrected, difference, judge
 from latent_reports.tables import MISSING, NONE, Section, cell, provenance
 from latent_runs.plan import Run
 
 PAGE = "What reproduces and what does not, in miniature"
-ON_A_PAR = "A claim of no difference (on a par) agrees if the interval of several seeds lies within the margin that it names."
+ON_A_PAR = (
+    "A claim of no difference (on a par) agrees if the whole interval lies within the margin that it names, and disagrees if "
+    "the whole interval lies beyond. Nothing is said on times of separate runs."
+)
 
 
-def judge(claim: Claim, found: Difference | None) -> Verdict:
-    """Of a difference, whether it is as a paper claims; one inside the noise refutes nothing."""
-    if found is None:
-        return "not run"
-    if claim.margin is not None and found.n_seeds > 1 and -claim.margin <= found.low <= found.high <= claim.margin:
-        return "agrees"
-    if found.inside or abs(found.mean) <= (claim.margin or 0):
-        return "inside the noise"
-    return "agrees" if claim.relation == ("above" if found.mean > 0 else "below") else "disagrees"
-
-
-def judged(study: Study, rows: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, str]]:
-    """A line for each claim and measure of a study; `rows` are the trusted records of a tier by variant."""
+def judged(study: Study, rows: Mapping[str, pd.DataFrame]) -> Iterator[tuple[dict[str, str], Opinion]]:
+    """A line for each claim and measure of a study, and what is to be said of it by itself; `rows` are the trusted records
+    of a tier by variant."""
     for claim in study.claims:
         for measure in [MEASURES[name] for name in study.measures]:
-            found = difference(rows[claim.first], rows[claim.second], measure, rows.values())
+            found = difference(rows[claim.first], rows[claim.second], measure)
             text = f"{study.rows[claim.first]} {claim.relation} {study.rows[claim.second]}"
             text += f" (within {claim.margin:g} points)" if claim.margin is not None else ""
             text += f": {measure.label.removesuffix(' %')}" if len(study.measures) > 1 else ""
-            verdict = judge(claim, found)
-            yield {"claim": f"{text} ({claim.mark})", "in miniature": verdict, "difference": str(found or MISSING)}
+            opinion = judge(found, claim.relation == "above", claim.margin)
+            if measure.label in study.by_construction and found is not None:
+                opinion = Opinion("by construction")
+            yield {"claim": f"{text} ({claim.mark})", "difference": str(found or MISSING)}, opinion
 
 
 def build_studies(records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[Paper] = PAPERS) -> list[Section]:
@@ -44,24 +40,47 @@ def build_studies(records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[P
     trusted, sections = records[records.trusted.astype(bool)], []
     planned = {(run.tier, run.variant) for run in runs} | set(zip(trusted.tier, trusted.variant))
     for tier in dict.fromkeys([run.tier for run in runs] + [*trusted.tier]):
-        here, page, readings, tables = trusted[trusted.tier == tier], [], [], []
-        for paper, study in [(paper, study) for paper in papers for study in paper.studies]:
-            if not {(tier, variant) for variant in study.rows} & planned:
-                continue
-            rows = {variant: here[here.variant == variant] for variant in study.rows}
-            made = [*judged(study, rows)]
-            page += [line | {"from": study.title} for line in made]
-            readings += [f"{study.title}. {study.reading}"] if study.reading and tier == "tiny" else []
-            notes = ["{claim}: {in miniature}, {difference} (tier ".format(**line) + f"{tier})." for line in made]
-            notes += [f"The paper: {paper.cite(study.where)}; {study.model}.", provenance(tier, pd.concat([*rows.values()]))]
-            if study.shown:
-                tables.append(Section(tier, "", f"{study.title} (tier {tier})", _table(study, rows), notes))
+        here = trusted[trusted.tier == tier]
+        studies = [
+            (paper, study, {variant: here[here.variant == variant] for variant in study.rows})
+            for paper in papers
+            for study in paper.studies
+            if {(tier, variant) for variant in study.rows} & planned
+        ]
+        made = [(study, line, opinion) for _, study, rows in studies for line, opinion in judged(study, rows)]
+        verdicts = corrected(opinion for _, _, opinion in made)
+        page = [
+            {"claim": line["claim"], "in miniature": verdict, "difference": line["difference"], "from": study.title}
+            for (study, line, _), verdict in zip(made, verdicts)
+        ]
         if page:
-            counts = Counter(line["in miniature"] for line in page)
-            told = ", ".join(f"{verdict} {counts[verdict]}" for verdict in get_args(Verdict))
-            notes = [f"Of {len(page)} claims: {told}.", ON_A_PAR, *readings]
-            sections += [Section(tier, "", f"{PAGE} (tier {tier})", pd.DataFrame(page), notes), *tables]
+            readings = [f"{study.title}. {study.reading}" for _, study, _ in studies if study.reading and tier == "tiny"]
+            notes = [*_counted(verdicts, [opinion for *_, opinion in made]), ON_A_PAR, *readings]
+            sections.append(Section(tier, "", f"{PAGE} (tier {tier})", pd.DataFrame(page), notes))
+        for paper, study, rows in [one for one in studies if one[1].shown]:
+            told = "{claim}: {in miniature}, {difference} (tier "
+            notes = [told.format(**line) + f"{tier})." for line in page if line["from"] == study.title]
+            notes += [f"The paper: {paper.cite(study.where)}; {study.model}.", provenance(tier, pd.concat([*rows.values()]))]
+            sections.append(Section(tier, "", f"{study.title} (tier {tier})", _table(study, rows), notes))
     return sections
+
+
+def _counted(verdicts: Sequence[Verdict], opinions: Sequence[Opinion]) -> list[str]:
+    """How many claims got which verdict, and how many verdicts chance alone would give."""
+    counts, n = Counter(verdicts), sum(opinion.p is not None for opinion in opinions)
+    findings = [name for name in get_args(Verdict) if name != "by construction"]
+    told = ", ".join(f"{verdict} {counts[verdict]}" for verdict in findings)
+    notes = [f"Of {len(verdicts) - counts['by construction']} claims: {told}."]
+    alone = sum(opinion.p is not None and opinion.p < LEVEL for opinion in opinions)
+    notes.append(
+        f"{n} of them could be judged. If nothing were there, chance alone would give about {LEVEL * n:.1f} verdicts, each by "
+        f"its own 95 % interval ({alone} were found so). Those counted are corrected for their number (Holm): even one by "
+        "chance has a probability of at most 5 %."
+    )
+    if counts["by construction"]:
+        notes.append(f"{counts['by construction']} claims hold by construction (thoughts are fewer than the words that they "
+                     "replace); they are shown and are no findings.")  # fmt: skip
+    return notes
 
 
 def _table(study: Study, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -71,7 +90,7 @@ def _table(study: Study, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for measure in measures:
             line[measure.label] = cell(found, measure.column, measure.factor, measure.form) + _times(found, rows[base], measure)
         line |= {f"paper, {name}": str(study.numbers.get(variant, {}).get(name, NONE)) for name in study.benchmarks}
-        gap = NONE if variant == base else str(difference(found, rows[base], measures[0], rows.values()) or MISSING)
+        gap = NONE if variant == base else str(difference(found, rows[base], measures[0]) or MISSING)
         lines.append(line | {f"against {study.rows[base]}": gap, "seeds": str(len(found) or MISSING)})
     return pd.DataFrame(lines)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from latent_reports.papers import SOFTCOT, paper_value
-from latent_reports.significance import difference, every_seed
+from latent_reports.significance import corrected, difference, every_seed, judge
 from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
 from latent_runs.plan import Run
 
@@ -16,7 +16,8 @@ from latent_runs.plan import Run
 def outcomes(records: pd.DataFrame, row: str) -> pd.DataFrame:
     """One row of every record, in the columns of a record of its own; records without it are left out."""
     names = {f"metrics.rows.{row}.{name}": f"metrics.{name}" for name in ("accuracy", "new_tokens", "correct", "vote")}
-    kept = records.reindex(columns=[*names, "data_fingerprint", "seed"]).rename(columns=names)
+    columns = [*names, "data_fingerprint", "seed", "parameters.task", "metrics.chance"]
+    kept = records.reindex(columns=columns).rename(columns=names)
     kept = kept.dropna(subset="metrics.accuracy")
     return kept.explode("metrics.correct") if len(kept) else kept  # several answers a problem: a line each
 
@@ -49,12 +50,15 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
 
 
 def verdicts(records: pd.DataFrame) -> list[str]:
-    """What the records say to each question that they can answer: yes, no, or that noise cannot be excluded."""
+    """What the records say to each question that they can answer: yes, no, or that noise cannot be excluded; corrected for
+    the number of questions."""
+    asked = [(question, difference(outcomes(records, question.first), outcomes(records, question.second)))
+             for question in SOFTCOT.questions]  # fmt: skip
+    found = [(question, gap, judge(gap)) for question, gap in asked if gap]
     said = []
-    for question in SOFTCOT.questions:
-        if found := difference(outcomes(records, question.first), outcomes(records, question.second)):
-            answer = "inside the noise" if found.inside else question.above if found.mean > 0 else question.below
-            said.append(f"{question.asks} {answer}: {found}.")
+    for (question, gap, _), verdict in zip(found, corrected(opinion for *_, opinion in found)):
+        answer = {"agrees": question.above, "disagrees": question.below}.get(verdict, verdict)
+        said.append(f"{question.asks} {answer}: {gap}.")
     return said
 
 
@@ -70,8 +74,10 @@ def swept(tier: str, task: str, records: pd.DataFrame) -> Section | None:
     by_seed = found.set_index(["seed", "trained", "used"]).accuracy.unstack(["trained", "used"])
     most = max(found.trained)
     fewer = max((used for used in found.used if used < most), default=most)
-    kept = by_seed[most][fewer] - by_seed[most][most]
-    claim = f"{fewer} thoughts in use after {most} in training cost nothing: {every_seed(kept)}"
+    few, all_of_them = by_seed[most][fewer], by_seed[most][most]
+    kept, n = few - all_of_them, records.n_evaluated.min()
+    [verdict] = corrected([every_seed(kept, few, all_of_them, n=n)])
+    claim = f"{fewer} thoughts in use after {most} in training cost nothing: {verdict}"
     notes = [SOFTCOT.sweep, f"{claim}, {100 * kept.mean():+.1f} points (tier {tier}).", provenance(tier, records)]
     return Section(tier, "", f"SoftCoT, number of thoughts in training and in use: {task} (tier {tier})", table, notes)
 

@@ -80,6 +80,7 @@ class Study(Table):
     title: str
     rows: dict[str, str]
     measures: list[str] = [ACCURACY.label]
+    by_construction: list[str] = []  # measures in which the claims hold whatever is trained
     claims: list[Claim] = []
     shown: bool = True  # in a table of its own
     reading: str = ""  # ours, of the tier tiny
@@ -205,6 +206,7 @@ def _names(paper: Paper, runs: Sequence[Run]) -> Iterator[tuple[Way, dict | list
     for i, study in enumerate(paper.studies):
         yield ("studies", i, "rows"), keys(study.rows), {run.variant for run in runs}, "run of a grid"
         yield ("studies", i, "measures"), study.measures, MEASURES, "measure"
+        yield ("studies", i, "by_construction"), study.by_construction, study.measures, "measure of this study"
         for j, claim in enumerate(study.claims):
             yield ("studies", i, "claims", j), dict(first=claim.first, second=claim.second), study.rows, "row of this study"
     if frozen:

@@ -6,8 +6,10 @@ a run that the grid names without such a record is "missing".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -16,6 +18,8 @@ from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
 from latent_reports.significance import difference
 from latent_runs.plan import Run
 from latent_runs.results import load_results
+from latent_runs.settings import Data
+from latent_tasks import arithmetic, load_task
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
     "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
@@ -84,10 +88,12 @@ def load_table(folder: str | Path) -> pd.DataFrame:
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows that records hold under a metric that is a table, each with its method and seed, in `TITLES`' order."""
+    """The rows that records hold under a metric that is a table, each with method, seed and number of test problems, in
+    `TITLES`' order."""
     runs = [run for run in records.to_dict("records") if isinstance(run.get(f"metrics.{metric}"), list)]
     runs.sort(key=lambda run: [*TITLES, run["method"]].index(run["method"]))
-    return pd.DataFrame([{"method": r["method"], "seed": r["seed"]} | row for r in runs for row in r[f"metrics.{metric}"]])
+    of_run = [{"method": run["method"], "seed": run["seed"], "problems": run["n_evaluated"]} for run in runs]
+    return pd.DataFrame([known | row for known, run in zip(of_run, runs) for row in run[f"metrics.{metric}"]])
 
 
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
@@ -140,9 +146,39 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         theirs = next(paper.training_problems[str(there.benchmark)] for paper in PAPERS if name in paper.sections)
         notes.append(f"{min(below):.0f} to {max(below):.0f} points below the paper, for lack of data and compute: "
                      f"{trained} training problems, in the paper {theirs:,}.")  # fmt: skip
+    notes += _reordered(every, scores)
     if sources := dict.fromkeys(value.source for value in papers.values()):
         notes.append(f"The papers' numbers are {there.model}'s on {there.benchmark}: {'; '.join(sources)}.")
     return Section(tier, name, f"{there.title} (tier {tier})", pd.DataFrame(lines), [*notes, provenance(tier, every)])
+
+
+def _reordered(every: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Of arithmetic, how many test problems are a training problem in another order, and accuracy without these; said where
+    all records hold a digit for each of the very problems that the task makes today."""
+    tasks, prints = ({*every.get(of, pd.Series(dtype=object)).dropna()} for of in ("parameters.task", "data_fingerprint"))
+    if tasks != {"arithmetic"} or len(prints) != 1 or "metrics.correct" not in every:
+        return []
+    known = every.reindex(columns=["parameters.data.options.n_steps", "parameters.data.n_train"]).iloc[0].dropna()
+    n_steps, n_train = (known.get(f"parameters.data.{name}") for name in ("options.n_steps", "n_train"))
+    again = _again(str(prints.pop()), int(n_train or Data.n_train), tuple(n_steps or (3, 3)))
+    if not again:
+        return []
+    of = {method: rows[rows["metrics.correct"].str.len() == len(again)] for method, rows in scores.items()}
+    new = {
+        method: np.mean([int(digit) for row in rows["metrics.correct"] for digit, old in zip(row, again) if not old])
+        for method, rows in of.items() if len(rows)
+    }  # fmt: skip
+    told = ", ".join(f"{TITLES.get(method, method)} {100 * accuracy:.1f}" for method, accuracy in new.items())
+    return [f"{sum(again):,} of {len(again):,} test problems are a training problem with its operations in another order. "
+            f"Accuracy without them, %: {told}."]  # fmt: skip
+
+
+@cache
+def _again(fingerprint: str, n_train: int, n_steps: tuple[int, int]) -> list[bool]:
+    """Of each test problem, whether it is a training problem in another order; empty if these are other problems."""
+    sizes = {"train": n_train, "valid": Data.n_valid, "test": Data.n_test}
+    task = load_task("arithmetic", sizes=sizes, n_steps=n_steps)
+    return arithmetic.reordered(task.splits["test"], task.splits["train"]) if task.fingerprint == fingerprint else []
 
 
 def cell(rows: pd.DataFrame, column: str, factor: float = 100.0, form: str = ".1f") -> str:

@@ -1,9 +1,10 @@
 """What thoughts hold, as tables: the frontier of a search, the results of steps, outcomes by number of thoughts, the tree.
 
-Below each table stands what becomes of the papers' claim: it agrees or disagrees if every seed says so.
+Below each table stands what becomes of the papers' claim: it agrees or disagrees if every seed says so, at least three do,
+and an interval over seeds and problems excludes the opposite; corrected for the number of claims below a table.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import get_args
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from latent_cot.methods import TITLES
 from latent_cot.planning import Outcome
 from latent_reports.papers import paper_value
-from latent_reports.significance import Verdict, every_seed
+from latent_reports.significance import Opinion, corrected, every_seed
 from latent_reports.tables import ABLATION, MISSING, NONE, PAPER, Section, cell, listed
 
 FRONTIER = {
@@ -43,9 +44,11 @@ def frontier_percent(rows: pd.DataFrame) -> pd.DataFrame:
 def _frontier(tier: str, name: str, rows: pd.DataFrame) -> Section:
     shares = frontier_percent(rows).groupby(["method", "thought", "what"], sort=False).share.mean()
     table = shares.map("{:.1f}".format).unstack(sort=False).reset_index().astype(str)
-    held = every_seed(_margins(rows[rows.method.isin(SEARCHERS)], "top_1_in_frontier", 0.5))
-    claim = _claim("Coconut's thoughts hold the nodes that the search could reach", held, tier)
-    return Section(tier, "", f"Frontier in the thoughts: {name}, tier {tier}", table, [claim, f"{rows.seed.nunique()} seeds."])
+    held = rows[rows.method.isin(SEARCHERS)].groupby("seed").top_1_in_frontier.mean()
+    opinion = every_seed(held - 0.5, held, n=rows.problems.min())
+    told = f"{rows.seed.nunique()} seeds."
+    claims = _claims(tier, ("Coconut's thoughts hold the nodes that the search could reach", opinion, ""))
+    return Section(tier, "", f"Frontier in the thoughts: {name}, tier {tier}", table, [*claims, told])
 
 
 def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -57,13 +60,16 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
         PAPER: str(paper_value(method, asked.format(steps, "s" * (steps > 1))) or NONE), "seeds": str(part.seed.nunique()),
     })  # fmt: skip
     codi = rows[rows.method == "codi"].dropna(subset=["found", "found in another's"])
-    more = codi.assign(more=codi["found"] - codi["found in another's"])
     notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
              "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip
     if len(codi) or name.startswith("arithmetic"):
-        held, own = every_seed(_margins(codi, "found", 0.5)), every_seed(_margins(more, "more"))
-        notes.append(_claim("CODI's thoughts hold the results of most problems' steps (V)", held, tier))
-        notes.append(_claim("and more often their own problem's than another's", own, tier))
+        weighed = codi.assign(**{of: codi[of].astype(float) * codi["n"] for of in ("found", "found in another's")})
+        sums = weighed.groupby("seed")[["found", "found in another's", "n"]].sum()
+        held, other = sums["found"] / sums["n"], sums["found in another's"] / sums["n"]
+        n = sums["n"].min()
+        most, own = every_seed(held - 0.5, held, n=n), every_seed(held - other, held, other, n=n)
+        notes += _claims(tier, ("CODI's thoughts hold the results of most problems' steps (V)", most, ""),
+                         ("and more often their own problem's than another's", own, ""))  # fmt: skip
     return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", table, notes)
 
 
@@ -73,7 +79,7 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
         "right answer %": cell(part, "accuracy"), "seeds": str(part.seed.nunique()),
         **{f"{outcome} %": f"{100 * part[outcome].mean():.1f}" for outcome in get_args(Outcome)},
     })  # fmt: skip
-    cot, notes = rows[(rows.method == "cot") & (rows.thoughts == 0)].accuracy, []
+    cot, claims = rows[(rows.method == "cot") & (rows.thoughts == 0)].set_index("seed").accuracy, []
     for method, mine in rows[rows.method.isin(SEARCHERS)].groupby("method", sort=False):
         paths = mine[mine["Correct Label"] + mine["Incorrect Label"] < 0.5]
         ks = sorted(paths.groupby("thoughts").seed.nunique().loc[lambda n: n == mine.seed.nunique()].index)
@@ -83,12 +89,14 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
         for what, sign in RISES.items():
             claim = f"{TITLES[method]}: from {ks[0]} to {ks[-1]} thoughts {what} {'rises' if sign > 0 else 'falls'}"
             moved = f"{100 * start[what].mean():.1f} to {100 * end[what].mean():.1f} %"
-            notes.append(_claim(claim, every_seed(sign * (end[what] - start[what])), tier, moved))
+            opinion = every_seed((sign * (end[what] - start[what])).dropna(), start[what], end[what], n=mine.n.min())
+            claims.append((claim, opinion, moved))
         if ks[0] == 0:
-            above = 100 * (start.accuracy - cot.mean()).dropna()
-            detail = f"{above.mean():+.1f} points" if len(above) else f"CoT {MISSING}"
-            notes.append(_claim(f"{TITLES[method]}: without thoughts still above CoT", every_seed(above), tier, detail))
-    notes.append(f"The claims are those of {PLANNING}.")
+            above = (start.accuracy - cot).dropna()  # of the seeds that both have
+            detail = f"{100 * above.mean():+.1f} points" if len(above) else f"CoT {MISSING}"
+            opinion = every_seed(above, start.accuracy[above.index], cot[above.index], n=mine.n.min())
+            claims.append((f"{TITLES[method]}: without thoughts still above CoT", opinion, detail))
+    notes = [*_claims(tier, *claims), f"The claims are those of {PLANNING}."]
     return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", table, notes)
 
 
@@ -104,9 +112,11 @@ def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
     })  # fmt: skip
     mine = rows[rows.method.isin(SEARCHERS)].set_index(["method", "seed", "thoughts"])
     first, second = (mine[mine["rank"] == rank]["mean"] for rank in (1, 2))
-    gaps = (first - second).unstack()
-    held = every_seed(gaps[1] - gaps[2]) if {1, 2} <= set(gaps) else "not run"
-    notes = [_claim("the gap between the best two nodes narrows from one thought to two", held, tier), f"Of {PLANNING}."]
+    gaps, n = (first - second).unstack(), mine["size"].min()
+    known = {1, 2} <= set(gaps)
+    held = every_seed(gaps[1] - gaps[2], *(of.unstack()[k] for of in (first, second) for k in (1, 2)), n=n) if known else None
+    claim = "the gap between the best two nodes narrows from one thought to two"
+    notes = [*_claims(tier, (claim, held or Opinion("not run"), "")), f"Of {PLANNING}."]
     return Section(tier, "", f"Search tree, nodes by probability: {name}, tier {tier}", table, notes)
 
 
@@ -117,9 +127,14 @@ def _heights(tier: str, name: str, rows: pd.DataFrame) -> Section:
         "nodes a seed": f"{part['size'].sum() / part.seed.nunique():,.0f}",
     })  # fmt: skip
     mine = rows[rows.method.isin(SEARCHERS)].set_index(["method", "seed", "height"])
-    apart = (mine[mine.right]["mean"] - mine[~mine.right]["mean"]).unstack().dropna(axis=1)
-    held = every_seed(apart.iloc[:, 0] - apart.iloc[:, -1]) if apart.shape[1] > 1 else "not run"
-    notes = [_claim("nodes near the leaves are judged more accurately than high ones", held, tier), f"Of {PLANNING}."]
+    right, wrong = (mine[mine.right == side]["mean"].unstack() for side in (True, False))
+    apart, n = (right - wrong).dropna(axis=1), mine["size"].min()
+    low, high = (apart.columns[0], apart.columns[-1]) if apart.shape[1] > 1 else (None, None)
+    held = Opinion("not run")
+    if low is not None:
+        held = every_seed(apart[low] - apart[high], *(of[h] for of in (right, wrong) for h in (low, high)), n=n)
+    claim = "nodes near the leaves are judged more accurately than high ones"
+    notes = [*_claims(tier, (claim, held, "")), f"Of {PLANNING}."]
     return Section(tier, "", f"Search tree, nodes by height: {name}, tier {tier}", table, notes)
 
 
@@ -129,10 +144,10 @@ def _grouped(rows: pd.DataFrame, key: str, columns: Callable[[str, int, pd.DataF
     return pd.DataFrame([{"method": TITLES.get(m, m), key: str(k)} | columns(m, k, part) for (m, k), part in groups])
 
 
-def _margins(rows: pd.DataFrame, column: str, least: float = 0.0) -> Iterable[float]:
-    """By how much a seed's mean is above `least`."""
-    return rows.groupby("seed")[column].mean() - least
-
-
-def _claim(text: str, verdict: Verdict, tier: str, detail: str = "") -> str:
-    return f"{text[0].upper()}{text[1:]}: {verdict}{', ' * bool(detail)}{detail} (tier {tier})."
+def _claims(tier: str, *claims: tuple[str, Opinion, str]) -> list[str]:
+    """A sentence for each claim below a table, with what becomes of it and a detail; corrected for their number."""
+    verdicts = corrected(opinion for _, opinion, _ in claims)
+    return [
+        f"{text[0].upper()}{text[1:]}: {verdict}{', ' * bool(detail)}{detail} (tier {tier})."
+        for (text, _, detail), verdict in zip(claims, verdicts)
+    ]

@@ -29,7 +29,7 @@ from latent_cot.training import TrainOptions
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, git_state, read_parameters, utc_now, write_result
 from latent_runs.settings import Data, FrozenTable, Run, check_parameters
-from latent_tasks import Task, load_task
+from latent_tasks import Task, load_elsewhere, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
 MINIATURE = {"start_steps": 900, "start_lr": 3e-3, "steps_per_stage": 400}  # of a budget, unless told otherwise
@@ -80,6 +80,11 @@ class Lesson:
         before = data.n_test if train == test else 0
         found = load_task(name, sizes={test: data.n_test, train: before + data.n_train}, **data.options)
         return replace(found, splits={"train": found.splits[train][before:], "test": found.splits[test][: data.n_test]})
+
+    @cached_property
+    def elsewhere(self) -> dict[str, Task]:
+        """By name, the problems of `data.out_of_domain`, none of which training can hold."""
+        return {name: load_elsewhere(self.problems, self.data.options, **of) for name, of in self.data.out_of_domain.items()}
 
     @cached_property
     def training(self) -> TrainOptions:
@@ -141,6 +146,7 @@ class Lesson:
         """Train, on one process or several; a run with a folder goes on where it was killed. `name` tells trainings of one
         lesson apart; with `validate` the weights that answer best on the validation problems are kept; `options` override
         the lesson's `TrainOptions`."""
+        self.elsewhere  # what cannot be made is told before training, not behind it
         if not self._started:
             self.start(reasoner)
         valid = self.problems.splits.get("valid", ())
@@ -168,10 +174,9 @@ class Lesson:
         kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
         metrics, result = measure(reasoner, self.problems, self.problems.splits["test"], **self.asking(method))
-        metrics["out_of_domain"] = {}
-        for name, other in self.data.out_of_domain.items():
-            elsewhere = load_task(**{"name": self.parameters["task"], "sizes": {"test": 250}, **other})
-            metrics["out_of_domain"][name] = self.evaluate(reasoner, method, elsewhere.splits["test"], elsewhere).metrics
+        metrics |= {"chance": self.problems.chance, "out_of_domain": {}}
+        for name, other in self.elsewhere.items():
+            metrics["out_of_domain"][name] = self.evaluate(reasoner, method, other.splits["test"], other).metrics
         if method.n_thoughts:
             metrics["decoded"] = by_steps(decode_all(reasoner, result), grade=self.problems.grade)
         return metrics, result

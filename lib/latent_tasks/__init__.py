@@ -1,18 +1,19 @@
 """Problems to reason about, generated or published; `load_task` is the one door to both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from latent_tasks import arithmetic, deduction, graphs
-from latent_tasks.benchmarks import BENCHMARKS, load_benchmark
+from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
 from latent_tasks.chains import rewrite
 from latent_tasks.graphs import Graph, frontier, parse
 from latent_tasks.own import is_own, load_own
 from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
 
-__all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_task", "parse"]
+__all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_elsewhere", "load_task", "parse"]
 
 GENERATED: dict[str, Callable[..., Recipe]] = {
     "arithmetic": arithmetic.arithmetic,
@@ -22,6 +23,7 @@ GENERATED: dict[str, Callable[..., Recipe]] = {
     "prontoqa-generated": deduction.deduction,
 }
 FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
+NOT_OF_A_RECIPE = ("sizes", "seed", "data_dir", "chain")
 
 
 def load_task(
@@ -64,3 +66,21 @@ def filled(name: str, sizes: dict[str, int], seed: int, data_dir: str | Path | N
         splits[split] = tuple(problem for problem in problems if meaning(problem) not in known)
         report[split] = {"generated": len(splits[split])}
     return replace(real, name=name, splits=splits, report=report)
+
+
+def load_elsewhere(home: Task, options: Mapping[str, Any], **other: Any) -> Task:
+    """Problems for a model that was trained on `home` (made with `options`) which its training cannot have held: `other` are
+    `load_task`'s arguments, the name home's unless given, and 250 test problems.
+
+    Of the same generated task, what home's recipe cannot make; of another or a published one, what was not in training, but
+    for case and punctuation.
+    """
+    asked = {"name": home.name, "sizes": {"test": 250}} | other
+    name = asked["name"]
+    if name == home.name and name in GENERATED:
+        own = {key: value for key, value in asked.items() if key not in (*NOT_OF_A_RECIPE, "name")}
+        at_home = GENERATED[name](**{key: value for key, value in options.items() if key not in NOT_OF_A_RECIPE})
+        return generate(name, GENERATED[name](**own), asked["sizes"], asked.get("seed", 0), beyond=at_home)
+    found, trained = load_task(**asked), {plain(problem.question) for problem in home.splits.get("train", ())}
+    kept = {split: tuple(p for p in some if plain(p.question) not in trained) for split, some in found.splits.items()}
+    return replace(found, splits=kept)

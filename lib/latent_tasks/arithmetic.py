@@ -8,6 +8,7 @@ Values are natural numbers and there is no modulo, so a latent method can be nea
 
 import random
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from latent_tasks.problem import Parts, Problem, Recipe, grade_number
@@ -19,6 +20,10 @@ VERBS = {"+": ("finds", "gets", "buys"), "-": ("loses", "eats", "sells"), "*": (
 WORDINGS = {
     "train": "{name} has {start} {thing}, {actions}: how many?",
     "unseen": "how many {thing} has {name}: {start}, {actions}?",
+}
+FORMS = {
+    name: re.compile(form.replace("?", r"\?").format(name=r"\w+", start=r"(?P<start>\d+)", thing=r"\w+", actions=r"[\w ,]+"))
+    for name, form in WORDINGS.items()
 }
 OPERATION = {verb: sign for sign, verbs in VERBS.items() for verb in verbs}
 ACTION = re.compile(rf"\b({'|'.join(OPERATION)}) (\d+)")
@@ -59,13 +64,37 @@ def arithmetic(*, n_steps=(3, 3), max_value=49, start=None, max_operand=9, wordi
         steps = tuple(f"<<{value}{sign}{operand}={result}>>" for value, sign, operand, result in moves)
         return question, steps, str(moves[-1][-1])
 
+    def makes(problem: Problem) -> bool:
+        asked = FORMS[wording].fullmatch(problem.question)
+        found = [(OPERATION[verb], int(operand)) for verb, operand in ACTION.findall(problem.question)]
+        if not asked or not n_steps[0] <= len(found) <= n_steps[1] or not low <= (value := int(asked["start"])) <= high:
+            return False
+        for sign, operand in found:
+            legal = {move[1:3]: move[3] for group in legal_moves(value, max_value, max_operand) for move in group}
+            if (sign, operand) not in legal:
+                return False
+            value = legal[sign, operand]
+        return True
+
     # Every word of every wording; the numbers come first, so a number's place is its value.
     numbers = (str(n) for n in range(max(max_value, max_operand) + 1))
     words = (*numbers, *"<< >> + - * = : ? has how many".split(), *OPERATION, *NAMES, *THINGS)
-    return Recipe(sample, write, grade_number, words)
+    return Recipe(sample, write, grade_number, words, makes=makes)
 
 
 def meaning(problem: Problem) -> str:
     """The numbers and operations of a problem, read back from its question: "12 -7 *3 -8"."""
     start = re.findall(r"\d+", problem.question)[0]
     return " ".join([start, *(OPERATION[verb] + operand for verb, operand in ACTION.findall(problem.question))])
+
+
+def unordered(problem: Problem) -> str:
+    """The same whatever the order of the operations: "12 *3 -7 -8"."""
+    start, *operations = meaning(problem).split()
+    return " ".join([start, *sorted(operations)])
+
+
+def reordered(problems: Sequence[Problem], known: Sequence[Problem]) -> list[bool]:
+    """Of each problem, whether one that is known is the same with its operations in another order (or in the same)."""
+    seen = {unordered(problem) for problem in known}
+    return [unordered(problem) in seen for problem in problems]

@@ -84,7 +84,9 @@ BENCHMARKS = {
     "gsm-hard": Benchmark("test=gsm_hard/gsmhardv2.jsonl", "juyoung-trl/gsm-hard test=train"),
     "mawps": Benchmark("train=mawps/trainset.json valid=mawps/validset.json test=mawps/testset.json"),
     "asdiv": Benchmark("test=asdiv/ASDiv.xml", "EleutherAI/asdiv test=validation", prepare=asdiv),
-    "asdiv-aug": Benchmark("", "xuyige/ASDiv-Aug train=train test=test"),
+    "addsub": Benchmark("test=addsub/*.json"),
+    "singleeq": Benchmark("test=singleeq/*.json"),
+    "asdiv-aug": Benchmark("train=asdiv_aug/*train.json* test=asdiv_aug/*test.json*", "xuyige/ASDiv-Aug train=train test=test"),
     "aqua": Benchmark("valid=aqua/dev.json test=aqua/test.json",
         "deepmind/aqua_rat:raw train=train valid=validation test=test", grading.grade_letter, form="jsonl"),
     "strategyqa": Benchmark("train=strategyqa/train.json valid=strategyqa/dev.json",
@@ -100,8 +102,9 @@ BENCHMARKS = {
 
 
 def number(text: str) -> str:
-    """A number in plain decimals: "1,234.50" -> "1234.5", "36." -> "36", "2/5" -> "0.4". ValueError otherwise."""
-    value = Fraction(text.replace(",", "").replace("$", "").strip())
+    """A number in plain decimals: "1,234.50" -> "1234.5", "36." -> "36", "2/5" and "\\frac{2}{5}" -> "0.4". ValueError
+    otherwise."""
+    value = Fraction(grading.plain_fractions(text).replace(",", "").replace("$", "").strip())
     return f"{(Decimal(value.numerator) / value.denominator).normalize():f}"
 
 
@@ -140,12 +143,17 @@ def read(benchmark: Benchmark, record: Any) -> Parts:
     return question, tuple(steps), answer
 
 
+def plain(question: str) -> str:
+    """A question as it is compared with others: its words and numbers, without case and punctuation."""
+    return " ".join(re.findall(r"\d+(?:\.\d+)?|[^\W\d]+|[%+*/<>=]|-(?=\d)", question.lower().replace(",", "")))
+
+
 def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *, drop_non_digit: bool = True) -> Task:
     """Read a benchmark whole, then cut each split named in `sizes` to its first problems; a validation split that is asked
     for and not published is the end of the training split.
 
-    Training problems whose question occurs in another split, or again, are dropped; so are, as in CODI's recipe,
-    those of GSM8k-Aug whose answer does not start with a digit. DataError names file and line.
+    Training problems whose question occurs in another split, or again, but for case and punctuation, are dropped; so are, as
+    in CODI's recipe, those of GSM8k-Aug whose answer does not start with a digit. DataError names file and line.
     """
     benchmark, found = BENCHMARKS[name], find(name, data_dir)
     drop_non_digit = drop_non_digit and name.startswith("gsm8k-aug")
@@ -159,14 +167,14 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
                 problem = Problem(*read(benchmark, record), place)
                 if split == "train" and drop_non_digit and not re.search(r"(^|####)\s*\d[^#]*$", record["answer"]):
                     raise Dropped("answer does not start with a digit")
-                if split == "train" and problem.question in asked:
-                    raise Dropped("repeated" if asked[problem.question] == "train" else "also in another split")
+                if split == "train" and (before := asked.get(plain(problem.question))):
+                    raise Dropped("repeated" if before == "train" else "also in another split")
             except Dropped as reason:
                 dropped[str(reason)] += 1
             except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
                 raise DataError(f"{place}: {type(error).__name__}: {error}") from error
             else:
-                asked[problem.question] = split
+                asked[plain(problem.question)] = split
                 problems.append(problem)
         splits[split] = tuple(problems[: (sizes or {}).get(split)])
         report |= {split: dict(dropped)} if dropped else {}

@@ -60,9 +60,16 @@ def deduction(*, hops: int = 5, distractors: int = 6, mini: bool = False) -> Rec
         question = f"{' '.join(worded[fact] for fact in facts)} True or false: {sentence(query)}"
         return question, (*steps, sentence(conclusion)), str(conclusion == query)
 
+    def makes(problem: Problem) -> bool:
+        text, _, query = problem.question.partition(" True or false: ")
+        facts, chain = parse_facts(text), len(problem.steps) - 1  # the last step is the conclusion
+        named = {word for fact in (*facts, *parse_facts(query)) for word in (fact[0], fact[2])} & {*CONCEPTS}
+        plain = all(word.startswith("Every") for word in re.split(r"(?<=[.:]) ", text) if word.split()[0] not in NAMES)
+        return chain == hops and len(facts) == 2 * (hops + 1 + distractors) and named <= {*concepts} and (plain or not mini)
+
     forms = concepts if mini else [form for c in concepts for form in (c, f"{c}es", f"{c}es".capitalize())]
     grammar = f"Every is a an not . : True or false False{'' if mini else ' Each are'}".split()
-    return Recipe(sample, write, grade_true_false, (*NAMES, *forms, *PROPERTIES, *grammar))
+    return Recipe(sample, write, grade_true_false, (*NAMES, *forms, *PROPERTIES, *grammar), makes=makes)
 
 
 def sentence(fact: Fact, quantifier: str = "Every") -> str:

@@ -118,8 +118,16 @@ def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens:
         steps = nx.shortest_path(graph.net, graph.root, target)[1:-1]
         return f"{text} ? {first} {second} from {graph.root}", tuple(steps), target
 
+    def makes(problem: Problem) -> bool:
+        if not SYMBOLIC_QUERY.search(problem.question):
+            return False
+        graph = parse(problem.question)
+        roots = [node for node in graph.net if not graph.net.in_degree(node)]
+        levels = [[*map(len, nx.bfs_layers(graph.net, root))] for root in roots]
+        return {*graph.net} <= {*labels} and levels == [[1, *[width] * depth]] * 2
+
     edge_words = [f"{a}>{b}" for a in labels for b in labels if a != b] if edge_tokens == 1 else [">"]
-    return Recipe(sample, write, grade_statement, (*labels, "?", "from", *edge_words))
+    return Recipe(sample, write, grade_statement, (*labels, "?", "from", *edge_words), makes=makes)
 
 
 def prosqa() -> Recipe:
