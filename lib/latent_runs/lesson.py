@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from accelerate.state import AcceleratorState
 
 from latent_cot.curriculum import Budget
 from latent_cot.decodings import by_steps, decode_all
@@ -153,9 +152,7 @@ class Lesson:
         check = (lambda: self.evaluate(reasoner, method, valid).accuracy) if validate else None
         folder = self.folder / name if self.folder else None
         how = replace(self.training, **options)
-        AcceleratorState._reset_state(reset_partial_state=True)  # the launcher wants a process that has not trained yet
-        n_processes = 1 if torch.cuda.is_initialized() else self.run.n_processes  # and one that uses CUDA cannot be forked
-        history = train_on(n_processes, reasoner, method, encoded, how, check, folder=folder)
+        history = train_on(self.run.n_processes, reasoner, method, encoded, how, check, folder=folder)
         self._steps, self._trained_on = self._steps + len(history), len(encoded)
         return history
 
@@ -167,13 +164,13 @@ class Lesson:
     def evaluate(self, reasoner: Reasoner, method: Method, problems=None, task: Task | None = None, **how: Any) -> Evaluation:
         """Answers to the test problems, or to others; `how` overrides `asking`."""
         some = self.problems.splits["test"] if problems is None else problems
-        return evaluate(reasoner, task or self.problems, some, **self.asking(method) | how)
+        return evaluate(_on_the_gpu(reasoner), task or self.problems, some, **self.asking(method) | how)
 
     def measure(self, reasoner: Reasoner, method: Method) -> tuple[dict[str, Any], Evaluation]:
         """What a record keeps of a trained model: accuracy, tokens, seconds, the controls; accuracy on problems of another
         kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
-        metrics, result = measure(reasoner, self.problems, self.problems.splits["test"], **self.asking(method))
+        metrics, result = measure(_on_the_gpu(reasoner), self.problems, self.problems.splits["test"], **self.asking(method))
         metrics |= {"chance": self.problems.chance, "out_of_domain": {}}
         for name, other in self.elsewhere.items():
             metrics["out_of_domain"][name] = self.evaluate(reasoner, method, other.splits["test"], other).metrics
@@ -216,3 +213,10 @@ class Lesson:
             status="complete" if self._share == 1 else "smoke",
             **fingerprints,
         )
+
+
+def _on_the_gpu(reasoner: Reasoner) -> Reasoner:
+    """A model that was not trained in this process is still on the CPU."""
+    if torch.cuda.is_available() and next(reasoner.parameters()).device.type == "cpu":
+        reasoner.to("cuda")
+    return reasoner
