@@ -4,6 +4,7 @@ SEEDS ?= 0
 JOBS  ?=
 ONLY  ?=
 ALL   ?=
+CPU   ?=
 PINS  ?=
 PYTHON ?=
 PACK  ?=
@@ -35,7 +36,7 @@ endif
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
-	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1'
+	@echo '  variables: TIER=tiny|small|paper SEEDS="0 1 2" JOBS=<cores> ONLY=<glob of runs> ALL=1 CPU=1'
 	@echo '  of setup:  PYTHON=<command> VENV=<folder> PINS="<library>==<version> …" in place of locked versions'
 
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
@@ -55,7 +56,7 @@ $(STAMP): requirements.lock
 	@touch $(call quote,$(VENV)/.latent-cot-installed)
 
 tables: $(STAMP) ## run what is not done of the grid and write papermill_runs/TIER/report/
-	$(GRID) $(TIER) --seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only '$(ONLY)') $(if $(ALL),--all)
+	$(GRID) $(TIER) --seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only '$(ONLY)') $(if $(ALL),--all) $(if $(CPU),--cpu)
 
 test: $(STAMP) ## lint, types, unit tests, every notebook with its stored outputs (nbval) and once in short (papermill)
 	@failed=0; set -x; \

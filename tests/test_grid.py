@@ -178,6 +178,31 @@ def test_the_slurm_profile_submits_every_run_with_its_gpu(checkout):
     assert output.count("gpu=1") == 3 and output.count("runtime=2880") == 3
 
 
+def test_what_asks_for_a_gpu_says_so_before_it_starts(checkout):
+    """Where there is none; told so, it runs all the same."""
+    checkout.runs.joinpath("toy.yaml").write_text(GRID.replace("tier: toy", "tier: toy\ngpu: 1"))
+    status, output = checkout.call("toy", "--only", "*/alone*")
+    assert (status, checkout.starts()) == (1, [])
+    said = "torch sees no GPU, and 1 runs ask for one (toy: toy/alone--s0); start them where there is one"
+    assert said in output and output.count("\n") == 1 and "Traceback" not in output
+    status, output = checkout.call("toy", "--only", "*/alone*", "--cpu")
+    assert (status, checkout.starts()) == (0, ["alone--s0 False None"]), output
+
+
+def test_a_failed_run_names_what_its_error_says_first(checkout, notebook):
+    notebook("toy", PARAMETERS, "raise ValueError('lr is too large\\nIt takes:\\n  lr: float')")
+    out = checkout.root / "out"
+    status, output = checkout.call("run", "toy", "--out", str(out))
+    said = f"RuntimeError: toy failed: ValueError: lr is too large; see {out / 'failed.json'}\n"
+    assert status == 1 and output.endswith(said)
+    failure = json.loads((out / "failed.json").read_text())
+    assert failure["what"] == "ValueError: lr is too large" and failure["error"][-1].strip() == "lr: float"
+    status, output = checkout.call("toy", "--only", "*/second*", "--jobs", "1")
+    path = "papermill_runs/toy/toy/first--s0/failed.json"
+    assert status == 1 and "MISSING toy/second--s0: starts from toy/first--s0" in output
+    assert json.loads((checkout.root / path).read_text())["what"] == "ValueError: lr is too large"
+
+
 def test_grid_from_first_run_to_stale_records(checkout, notebook):
     status, output = checkout.call("toy", "--jobs", "2")
     assert status == 0, output

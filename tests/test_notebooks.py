@@ -11,9 +11,9 @@ import nbformat
 import pytest
 
 from latent_runs.notebooks import run_notebook
-from latent_runs.places import ROOT
+from latent_runs.places import RECORDED, ROOT
 from latent_runs.records import read_parameters
-from latent_runs.results import load_results
+from latent_runs.results import MODEL, load_results
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -29,6 +29,18 @@ def test_notebook_runs_in_short(path, tmp_path):
         assert (row["notebook"], row["variant"], row["seed"], row["status"]) == (path.stem, "smoke", 0, "smoke")
         recorded = json.loads((out / "result.json").read_text())["parameters"]
         assert set(recorded) >= set(known), "a parameter is not recorded"
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.rglob(MODEL)), ids=lambda path: path.parent.name)
+def test_every_shipped_model_opens_in_the_first_notebook(path):
+    """The code of its cells, one after another, with `shown` as a reader would set it."""
+    names = {}
+    for cell in nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            if "parameters" in cell.metadata.get("tags", ()):
+                names["shown"] = path.parent.relative_to(RECORDED).as_posix()
+    assert names["shares"] and set(names["shares"]) <= {"in words", "in thoughts", "removed", "swapped", "mean"}
 
 
 def check_outputs(path) -> subprocess.CompletedProcess:

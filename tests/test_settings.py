@@ -1,6 +1,8 @@
 """What a lesson may be told, and what it makes of it: wrong parameters stop before a kernel starts, or in its first cell."""
 
 import json
+import re
+from dataclasses import fields
 
 import papermill
 import pytest
@@ -8,13 +10,14 @@ import torch
 from test_grid import PARAMETERS
 
 from latent_cot.curriculum import Budget
+from latent_cot.methods import METHODS
 from latent_cot.models import load_reasoner
 from latent_cot.training import TrainOptions
 from latent_runs.lesson import SHARE, Lesson
 from latent_runs.notebooks import inputs_key, run_notebook
 from latent_runs.places import NOTEBOOKS
 from latent_runs.records import read_parameters
-from latent_runs.settings import check_parameters, nested, typed_parameters
+from latent_runs.settings import GROUPS, SYNONYMS, check_parameters, classes_of, nested, typed_parameters
 
 
 @pytest.fixture
@@ -134,6 +137,43 @@ def test_bad_fields_of_groups_are_named(lesson, bad, message):
     with pytest.raises(ValueError, match=rf"^{lesson}(: | has )(.*; )?{message}") as error:
         check_parameters(lesson, bad)
     assert "<" not in str(error.value), "a type or a default as Python shows it"
+
+
+@pytest.mark.parametrize(
+    ("lesson", "key", "meant"),
+    [
+        (STEPS, "learning_rate", "'lr'"),
+        (STEPS, "training.learning_rate", "'lr'"),
+        (STEPS, "LR", "'lr'"),
+        (STEPS, "epochs", "'steps'"),
+        (STEPS, "training.max_grad_norm", "'clip'"),
+        (STEPS, "per-device-train-batch-size", "training.batch_size"),
+        (STEPS, "hidden_size", "model.d_model"),
+        (STEPS, "model.n_embd", "'d_model'"),
+        (STEPS, "model_name_or_path", "model.lm"),
+        (STEPS, "dataset", "'task'"),
+        (STEPS, "data.batch_size", "training.batch_size"),
+        (STEPS, "checkpoint", "run.init_from"),
+        (STEPS, "output_dir", "run.dir"),
+        (CODI, "n_latents", "options.n_thoughts"),
+        (CODI, "options.distill_loss_factor", "'distill_weight'"),
+        (STAGES, "c_thought", "options.latents_per_step"),
+        (STAGES, "stpes", "'steps'"),
+    ],
+)
+def test_what_others_call_it_is_known(lesson, key, meant):
+    with pytest.raises(ValueError, match=rf"; did you mean {re.escape(meant)}\? It takes:"):
+        check_parameters(lesson, {key: 1})
+
+
+def test_every_synonym_leads_somewhere():
+    """To a name that some lesson has, and from no name that one has itself."""
+    lessons = [path.stem for path in NOTEBOOKS.glob("0*.ipynb")]
+    names = {name for lesson in lessons for name in typed_parameters(lesson)}
+    names |= {one.name for group in GROUPS for owner in classes_of(group, "") for one in fields(owner)}
+    names |= {one.name for method in METHODS.values() for one in fields(method.options)}
+    assert set(SYNONYMS) <= names
+    assert not {other for others in SYNONYMS.values() for other in others.split()} & names
 
 
 def test_a_field_of_two_groups_may_have_been_meant_in_either(notebook):

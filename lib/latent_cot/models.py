@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
+from latent_cot.sources import one_line, read_source
 from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
@@ -145,11 +146,12 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         lm: LanguageModel = tiny_lm(tokenizer, **{name: getattr(spec, name) for name in names})
     else:
         source = smollm2_folder() if spec.lm == "smollm2" else spec.lm
-        tokenizer = add_markers(AutoTokenizer.from_pretrained(source))
-        config = AutoConfig.from_pretrained(source)
+        tokenizer, config = read_source(source)
+        add_markers(tokenizer)
         if getattr(config, "activation_function", None) == "gelu_new":  # GPT-2
             config.activation_function = "gelu_pytorch_tanh"  # the same function, in one fused kernel
-        lm = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32)
+        with one_line(source):
+            lm = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32)
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     if spec.lora_rank:
         lm = add_lora(lm, spec)
@@ -202,18 +204,21 @@ def save_reasoner(reasoner: Reasoner, folder: Path) -> None:
 
 
 def load_reasoner(folder: Path) -> Reasoner:
-    """The reasoner that `save_reasoner` left."""
-    with safe_open(Path(folder) / "model.safetensors", framework="pt") as file:
-        fields = json.loads(file.metadata()["spec"])
-    reasoner = build_reasoner(ReasonerSpec(**{**fields, "words": tuple(fields["words"])}))
-    set_weights(reasoner, load_file(Path(folder) / "model.safetensors"))
+    """The reasoner that `save_reasoner` left. Raises UnusableModel for a file that is none."""
+    path = Path(folder) / "model.safetensors"
+    with one_line(path):
+        with safe_open(path, framework="pt") as file:
+            fields = json.loads(file.metadata()["spec"])
+        reasoner = build_reasoner(ReasonerSpec(**{**fields, "words": tuple(fields["words"])}))
+        set_weights(reasoner, load_file(path))
     return reasoner
 
 
 def warm_start(reasoner: Reasoner, folder: Path) -> None:
     """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone, which LoRA may wrap since."""
     own = {n.replace(".base_layer.", ".").replace("base_model.model.", ""): n for n in reasoner.lm.state_dict()}
-    lm = {n.removeprefix("lm."): w for n, w in load_file(Path(folder) / "model.safetensors").items() if n.startswith("lm.")}
+    weights = read_weights(Path(folder) / "model.safetensors")
+    lm = {n.removeprefix("lm."): w for n, w in weights.items() if n.startswith("lm.")}
     load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
 
 
@@ -230,7 +235,8 @@ def load_lm(lm: LanguageModel, weights: dict[str, Tensor]) -> None:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Named tensors of a safetensors file, or of a released `.bin`, of which nothing but tensors is unpickled."""
     safe = Path(path).suffix == ".safetensors"
-    return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    with one_line(path):
+        return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_official(reasoner: Reasoner, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The grid of runs (`plan`), checked first, then handed to Snakemake.
 
-    python -m latent_runs.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--dry-run]
+    python -m latent_runs.grid TIER [--seeds 0 1 2] [--jobs N] [--only GLOB] [--all] [--force] [--cpu] [--dry-run]
                               [-- SNAKEMAKE OPTIONS]
     python -m latent_runs.grid run NOTEBOOK --out DIR [name=value ...]
     python -m latent_runs.grid record TIER
@@ -11,6 +11,7 @@ Snakemake (`papermill_runs/Snakefile`) decides what runs, in which order and sid
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from typing import IO
 from latent_runs.folders import exclusive
 from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
 from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
-from latent_runs.plan import grid_path, parse_value, read_grid
+from latent_runs.plan import Run, grid_path, parse_value, read_grid
 from latent_runs.results import MODEL, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
@@ -76,6 +77,24 @@ def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int
             process.wait()
 
 
+def _why(run: Run) -> str:
+    """Why a run has no result."""
+    if not (path := run.folder / "failed.json").is_file():
+        return "not run, or killed" if run.after is None or run.after.result.exists() else f"starts from {run.after.id}"
+    return f"{json.loads(path.read_text(encoding='utf-8')).get('what', 'failed')}; see {path.relative_to(ROOT)}"
+
+
+def _check_machine(runs: Sequence[Run]) -> None:
+    """Raise `RuntimeError` if runs want a GPU and this machine has none."""
+    if wanting := [run for run in runs if run.gpu and not run.result.exists()]:
+        import torch  # here: it takes seconds
+
+        if not torch.cuda.device_count():
+            named = f"{wanting[0].tier}: {wanting[0].id}" + " …" * (len(wanting) > 1)
+            advice = "start them where there is one, on a cluster with `-- --profile`, or here with --cpu (CPU=1)"
+            raise RuntimeError(f"torch sees no GPU, and {len(wanting)} runs ask for one ({named}); {advice}")
+
+
 def run_grid(options: argparse.Namespace) -> int:
     """Check every run of the grid, run what is not done, rebuild the report; 0 if nothing is missing."""
     runs = read_grid(grid_path(options.tier), options.seeds)
@@ -90,6 +109,8 @@ def run_grid(options: argparse.Namespace) -> int:
     with exclusive(RUNS / ".lock", "a grid") as lock:
         if options.dry_run:
             return snakemake(targets, *arguments, lock, "--dry-run", *options.snakemake)
+        if not options.cpu and "--profile" not in options.snakemake:
+            _check_machine(wanted)
         forced = {run.folder: "run again" for run in wanted if options.force}
         set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds) | forced)
         done = [run for run in wanted if run.result.exists()]
@@ -97,10 +118,10 @@ def run_grid(options: argparse.Namespace) -> int:
         failed = snakemake(targets, *arguments, lock, *options.snakemake)
         set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds))
         failed |= snakemake([f"papermill_runs/{options.tier}/report/executed.ipynb"], *arguments, lock)
-    missing = [run.id for run in wanted if not run.result.exists()]
+    missing = [run for run in wanted if not run.result.exists()]
     complete = f"{len(wanted) - len(missing)} of {len(wanted)} runs complete"
     print(f"{complete}; report in papermill_runs/{options.tier}/report/")
-    print("".join(f"MISSING {name}: see failed.json and executed.ipynb in its folder\n" for name in missing), end="")
+    print("".join(f"MISSING {run.id}: {_why(run)}\n" for run in missing), end="")
     return int(bool(failed or missing))
 
 
@@ -134,6 +155,7 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument("--only", metavar="GLOB", help="runs by name, such as '03_*/graph-*'")
         parser.add_argument("--all", action="store_true", help="with the runs marked extra")
         parser.add_argument("--force", action="store_true", help="run again what is done")
+        parser.add_argument("--cpu", action="store_true", help="run here what asks for a GPU, though there is none")
         parser.add_argument("--dry-run", action="store_true")
         split = argv.index("--") if "--" in argv else len(argv)
         options = parser.parse_args(argv[:split])

@@ -37,8 +37,8 @@ def run_notebook(
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
     `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
     directory the notebook's (that of an installed one is not ours to write to: it runs where we do).
-    On failure `failed.json` holds the error's last lines, and `RuntimeError` is raised; so it is where `out` cannot be written
-    to, and `ValueError` where it is a file or holds what no run left.
+    On failure `failed.json` holds what the error says first and its last lines, and `RuntimeError` is raised; so it is where
+    `out` cannot be written to, and `ValueError` where it is a file or holds what no run left.
     """
     source, out, parameters = notebook_path(notebook), Path(out).resolve(), nested(parameters or {})
     if not checked:  # by the grid, for all its runs at once
@@ -58,11 +58,11 @@ def run_notebook(
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run.dir")
         except Exception as error:
-            lines = str(error).strip().splitlines()[-20:]
-            failure = {"notebook": source.stem, "finished": utc_now(), "error": lines}
+            what, lines = _said(error), str(error).strip().splitlines()[-20:]
+            failure = {"notebook": source.stem, "finished": utc_now(), "what": what, "error": lines}
             with suppress(OSError):  # on a full disk: the error itself is what has to be said
                 write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
-            raise RuntimeError(f"{source.stem} failed in {out}: {lines[-1] if lines else error!r}") from error
+            raise RuntimeError(f"{source.stem} failed: {what}; see {out / 'failed.json'}") from error
     return executed
 
 
@@ -99,6 +99,13 @@ def _kernel_transport() -> Iterator[dict[str, str]]:
 def _unformatted(path: Path) -> str:
     """A path as papermill is to be told it, which takes braces for parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _said(error: Exception) -> str:
+    """What an error says first; of one in a cell (papermill's, with `ename` and `evalue`), what the cell's own says."""
+    kind, text = getattr(error, "ename", type(error).__name__), str(getattr(error, "evalue", error))
+    first = next((line.strip() for line in text.splitlines() if line.strip(" -")), "")
+    return f"{kind}: {first}" if first else kind
 
 
 def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:

@@ -75,6 +75,41 @@ class FrozenTable:
     eval_batch: int = 128
 
 
+SYNONYMS = {  # what others call it: what it is called here
+    "lr": "learning_rate initial_lr base_lr step_size peak_lr",
+    "steps": "epochs epoch n_epochs num_epochs num_train_epochs max_steps n_steps train_steps iters num_steps total_steps",
+    "seed": "random_seed rng_seed manual_seed",
+    "task": "dataset data_path dataset_name data_name benchmark data_file train_file",
+    "method": "algorithm algo approach mode",
+    "batch_size": "batch bs train_batch_size per_device_train_batch_size global_batch_size",
+    "micro_batch": "micro_batch_size gradient_accumulation_steps grad_accum accumulation_steps",
+    "weight_decay": "wd decay",
+    "clip": "max_grad_norm grad_clip gradient_clipping clip_grad_norm",
+    "warmup": "warmup_steps num_warmup_steps warmup_ratio n_warmup",
+    "schedule": "scheduler lr_scheduler lr_scheduler_type",
+    "precision": "bf16 fp16 dtype torch_dtype mixed_precision amp half",
+    "checkpoint_every": "save_steps save_every checkpoint_steps",
+    "validations": "eval_steps eval_every n_validations",
+    "lm": "model_name model_name_or_path base_model model_id backbone pretrained model_path llm hf_model",
+    "n_layers": "layers num_layers n_layer num_hidden_layers depth",
+    "n_heads": "heads num_heads n_head num_attention_heads",
+    "d_model": "hidden_size n_embd dim hidden_dim width embed_dim d_hidden",
+    "context": "max_position_embeddings n_positions block_size context_length max_seq_len seq_len",
+    "lora_rank": "lora_r rank r lora",
+    "n_thoughts": "n_latents num_latents n_latent num_latent latents thoughts num_thoughts c_thought num_thought_tokens",
+    "n_stages": "stages max_latent_stage num_stages",
+    "latents_per_step": "c_thought c",
+    "distill_weight": "distill_loss_factor gamma",
+    "n_train": "train_size num_train n_samples max_train_samples",
+    "n_test": "test_size num_test max_eval_samples n_eval",
+    "n_valid": "valid_size n_val num_valid val_size",
+    "max_tokens": "max_token_num max_length max_len",
+    "max_new_tokens": "max_gen_length max_generated_tokens gen_len",
+    "init_from": "checkpoint ckpt resume_from load_model_path init start_from warm_start",
+    "n_processes": "num_processes n_gpus gpus num_gpus world_size nproc devices",
+    "dir": "output_dir out save_dir save_path log_dir",
+}
+
 GROUPS = {  # a group's fields; a class that needs torch is imported when the group is used
     "run": ("latent_runs.settings:Run",),
     "data": ("latent_runs.settings:Data",),
@@ -139,10 +174,11 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> Non
     listing = "".join(f"\n  {parameter}" for parameter in known.values()) or " none"
     for key, value in parameters.items():
         if key not in known:
-            raise ValueError(f"{name} has no parameter {key!r}{_hint(key, known)} It takes:{listing}")
+            fields_there = _fields_of_groups(known, parameters.get("method", ""))
+            raise ValueError(f"{name} has no parameter {key!r}{_hint(key, known, fields_there)} It takes:{listing}")
         _check(f"{name}: {key}", value, known[key].kind, listing)
         if value and (key in GROUPS or key == "options"):
-            _check_group(name, key, value, classes_of(key, parameters.get("method", "")))
+            _check_group(name, key, value, parameters.get("method", ""), known)
 
 
 def classes_of(group: str, method: str) -> list[type]:
@@ -154,7 +190,8 @@ def classes_of(group: str, method: str) -> list[type]:
     return [getattr(importlib.import_module(module), name) for module, _, name in (c.partition(":") for c in GROUPS[group])]
 
 
-def _check_group(name: str, group: str, values: Mapping[str, Any], classes: list[type]) -> None:
+def _check_group(name: str, group: str, values: Mapping[str, Any], method: str, parameters: Mapping[str, Parameter]) -> None:
+    classes = classes_of(group, method)
     known = {one.name: one for owner in classes for one in fields(owner)}
     kinds = {key: kind for owner in classes for key, kind in typing.get_type_hints(owner).items()}
     listing = "".join(
@@ -164,7 +201,8 @@ def _check_group(name: str, group: str, values: Mapping[str, Any], classes: list
     )
     for key, value in values.items():
         if key not in known:
-            raise ValueError(f"{name}: {group} has no field {key!r}{_hint(key, known)} It takes:{listing}")
+            elsewhere = {parameter: [parameter] for parameter in parameters} | _fields_of_groups(parameters, method)
+            raise ValueError(f"{name}: {group} has no field {key!r}{_hint(key, known, elsewhere)} It takes:{listing}")
         _check(f"{name}: {group}.{key}", value, kinds[key], listing)
 
 
@@ -184,10 +222,23 @@ def _check(what: str, value: Any, kind: Any, listing: str) -> None:
         raise ValueError(f"{what} must be {_named(kind)}, not {value!r} ({type(value).__name__}). It takes:{listing}") from None
 
 
-def _hint(key: str, known: Mapping[str, Any]) -> str:
-    """Of a name that is not there: the one that may have been meant, or the group that has it."""
-    there = [group for group in GROUPS if group in known]
-    if has := [group for group in there if any(one.name == key for owner in classes_of(group, "") for one in fields(owner))]:
-        return f"; did you mean {' or '.join(f'{group}.{key}' for group in has)}?"
-    close = difflib.get_close_matches(key, known, n=1)
+def _fields_of_groups(parameters: Mapping[str, Any], method: str) -> dict[str, list[str]]:
+    """By name, the fields of a notebook's groups as one writes them: `{"n_layers": ["model.n_layers"]}`."""
+    found: dict[str, list[str]] = {}
+    for group in (*GROUPS, "options"):
+        for owner in classes_of(group, method) if group in parameters and (group != "options" or method) else ():
+            for one in fields(owner):
+                found.setdefault(one.name, []).append(f"{group}.{one.name}")
+    return found
+
+
+def _hint(key: str, known: Mapping[str, Any], elsewhere: Mapping[str, list[str]]) -> str:
+    """Of a name that is not there: the one that may have been meant, here or elsewhere, or under another name."""
+    plain = key.lower().replace("-", "_")
+    for name in (key, *(name for name, others in SYNONYMS.items() if plain in (name, *others.split()))):
+        if name in known:
+            return f"; did you mean {name!r}?"
+        if name in elsewhere:
+            return f"; did you mean {' or '.join(elsewhere[name])}?"
+    close = difflib.get_close_matches(plain, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

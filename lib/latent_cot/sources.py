@@ -1,0 +1,66 @@
+"""Where a pretrained model comes from: a folder or the hub, without code of its own, with a tokenizer that can end a text."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError  # torch's refusal; nothing is unpickled here
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+
+class UnusableModel(ValueError):
+    """A model that is there and cannot be used here; the message says why, in a line."""
+
+
+def read_source(source: str | Path) -> tuple[PreTrainedTokenizerBase, Any]:
+    """Tokenizer and configuration of a pretrained model, of which no code is run.
+
+    Raises OSError, with the name, if it is neither a folder nor within reach on the hub; UnusableModel if it cannot be read,
+    asks for code of its own, or has a tokenizer without an end of sequence.
+    """
+    folder = Path(source)
+    for name in ("config.json", "tokenizer_config.json") if folder.is_dir() else ():
+        if (folder / name).is_file() and "auto_map" in _read(folder / name):
+            advice = "take auto_map out of it if transformers has the model"
+            raise UnusableModel(f"{source}: its {name} asks for code of its own, which is not run; {advice}")
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if folder.is_dir():
+            raise UnusableModel(f"{source} is a folder without a model that transformers can read: {reason}") from error
+        if "trust_remote_code" in str(error):
+            raise UnusableModel(f"{source} asks for code of its own, which is not run here") from error
+        raise OSError(f"{source}: no such folder, and no such name on the hub, or it is out of reach: {reason}") from error
+    if tokenizer.eos_token_id is None:
+        advice = 'name one in its tokenizer_config.json ("eos_token")'
+        raise UnusableModel(f"{source}: its tokenizer has no end of sequence, by which an answer ends; {advice}")
+    return tokenizer, config
+
+
+@contextmanager
+def one_line(path: str | Path) -> Iterator[None]:
+    """Reading weights: what is wrong with a file is an UnusableModel that names it, in a line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, OSError, EOFError) as error:
+        if isinstance(error, UnusableModel):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UnusableModel(f"{path}: no weights that can be read here ({type(error).__name__}: {reason})") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise UnusableModel(f"{path}: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(found, dict):
+        raise UnusableModel(f"{path}: expected an object")
+    return found
