@@ -7,14 +7,14 @@ import pytest
 import torch
 from test_thoughts import TASK, close, encoded, tiny_reasoner, writers
 
-from latent_cot.decodings import by_steps, decode_all, in_order, read_decodings
+from latent_cot.decodings import by_results, decode_all, found, read_decodings, results
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import answer_batch
 from latent_cot.probing import decode_thoughts
 from latent_tasks import DataError
 
-STEPS = ["<<12-7=5>>", "<<5*3=15>>"]
-RECORD = {"question": "q", "steps": STEPS, "answer": "15", "prediction": "The answer is: 15"}
+STEPS = ["<<12-7=5>>", "<<5*3=15>>", "<<15-8=7>>"]
+RECORD = {"question": "q", "steps": STEPS, "answer": "7", "prediction": "The answer is: 7"}
 
 
 def record(decoded, **change):
@@ -40,51 +40,78 @@ def read(tmp_path):
     ],
 )  # fmt: skip
 def test_results_of_steps(step, token):
-    assert in_order([step], [["<<"], [token]])
-    assert not in_order([step], [["<<"], [f"{token}1"]])
+    wanted = results([step, "<<the last one=9>>"])
+    assert found(wanted, [["<<"], [token]]) and not found(wanted, [["<<"], [f"{token}1"]])
 
 
 @pytest.mark.parametrize(
-    ("decoded", "found"),
+    ("decoded", "anywhere", "in_order"),
     [
-        ([["5"], ["15"]], True),
-        ([["x", " 5"], ["y"], ["z", "15\n"]], True),  # thoughts without a result may stand between
-        ([["5.0"], ["$15."]], True),
-        ([["15"], ["5"]], False),  # in the wrong order
-        ([["5", "15"]], False),  # each in a thought of its own
-        ([["5"], ["x"]], False),
-        ([["5"], ["x", "y", "15"]], False),  # beyond the top 2
-        ([["5"], ["151"]], False),
-        ([], False),
+        ([["5"], ["15"]], True, True),
+        ([["x", " 5"], ["y"], ["z", "15\n"]], True, True),  # thoughts without a result may stand between
+        ([["5.0"], ["$15."]], True, True),
+        ([["15"], ["5"]], True, False),  # in the wrong order
+        ([["5", "15"]], True, False),  # in the same thought
+        ([["15"], ["5"], ["15"]], True, True),
+        ([["5"], ["x"]], False, False),
+        ([["7"], ["7"]], False, False),  # the last step's result, the answer, is not asked for
+        ([["5"], ["x", "y", "15"]], False, False),  # beyond the top 2
+        ([["5"], ["151"]], False, False),
+        ([], False, False),
     ],
 )
-def test_results_are_found_in_order(decoded, found):
-    assert in_order(STEPS, decoded, top_k=2) == found
+def test_intermediate_results_are_found(decoded, anywhere, in_order):
+    wanted = results(STEPS)
+    assert wanted == ["5.0", "15.0"]
+    assert (found(wanted, decoded, 2), found(wanted, decoded, 2, in_order=True)) == (anywhere, in_order)
 
 
-def test_accuracy_by_number_of_steps(read):
-    one = {"steps": ["<<9+9=18>>"], "answer": 18, "prediction": 18}
-    rows = by_steps(
+def test_a_result_that_comes_twice():
+    """Anywhere once is enough; in order each needs a thought of its own."""
+    twice = results(["<<2+3=5>>", "<<5*1=5>>", "<<5+1=6>>"])
+    assert found(twice, [["5"]]) and not found(twice, [["5"]], in_order=True)
+    assert found(twice, [["5"], ["x"], ["5"]], in_order=True)
+
+
+def chain(n, **change):
+    """A problem of n intermediate results 1, 2, … and its answer, answered correctly."""
+    steps = [f"<<{i}+1={i + 1}>>" for i in range(n + 1)]
+    return {"question": "q", "steps": steps, "answer": n + 1, "prediction": n + 1} | change
+
+
+def test_problems_are_grouped_by_their_intermediate_results(read):
+    rows = by_results(
         read(
-            record([["5"], ["15"]]),
-            record([["1"], ["2"]]),
-            record([["5"], ["15"]], prediction="16"),  # a wrong answer does not count
-            record([["5"], ["15"]], steps=[]),  # nor one without steps
-            record([["18", "3"]], **one),  # the answer is the last step's result
+            chain(0, decoded=[["1"]]),  # one step: its result is the answer, and there is no other
+            chain(1, decoded=[["x"], ["1"]]),
+            chain(1, decoded=[["2"], ["2"]]),  # the last result only
+            chain(2, decoded=[["2"], ["1"], ["3"]]),
+            chain(3, decoded=[["1"], ["2"], ["3"]]),
+            chain(3, decoded=[["1"], ["3"], ["4"]]),
+            chain(3, decoded=[["1"], ["2"], ["3"]], prediction="5"),  # a wrong answer does not count
+            chain(3, decoded=[["1"], ["2"], ["3"]], steps=[]),  # nor one without steps
         )
     )
     assert rows == [
-        {"steps": 1, "n": 1, "found": 1.0, "found in another's": None},
-        {"steps": 2, "n": 2, "found": 0.5, "found in another's": 0.5},
+        {"results": 1, "n": 2, "found": 0.5, "found in order": 0.5, "found in another's": 0.5},
+        {"results": 2, "n": 1, "found": 1.0, "found in order": 0.0, "found in another's": None},
+        {"results": 3, "n": 2, "found": 0.5, "found in order": 0.5, "found in another's": 0.5},
     ]
-    assert by_steps(read(record([["5"], ["15"]], prediction="16"))) == []
-    thoughts = [["3"], ["5"]], [["4"], ["15"]]
-    assert by_steps(read(*map(record, thoughts)), top_k=5)[0]["found"] == 0
+    assert by_results(read(chain(0, decoded=[["1"]]))) == []
+
+
+def test_all_seven_states_of_six_thoughts_count(read):
+    """The one before the first thought and the one behind the last, too."""
+    for place in range(7):
+        states = [["x"]] * 7
+        states[place] = ["1"]
+        (row,) = by_results(read(chain(1, decoded=states)))
+        assert row["found"] == row["found in order"] == 1
 
 
 def test_another_problems_thoughts_say_another_problems_results(read):
-    other = {"steps": ["<<1+1=2>>", "<<2+1=3>>"], "answer": "3", "prediction": "3"}
-    (row,) = by_steps(read(record([["5"], ["15"]]), record([["2"], ["3"]], **other)))
+    other = {"steps": ["<<1+1=2>>", "<<2+1=3>>", "<<3+1=4>>"], "answer": "4", "prediction": "4"}
+    (row,) = by_results(read(record([["5"], ["15"]]), record([["2"], ["3"]], **other)))
     assert (row["found"], row["found in another's"]) == (1.0, 0.0)
 
 
@@ -150,5 +177,6 @@ def test_whole_evaluation_is_decoded():
     decodings = decode_all(reasoner, result, top_k=3)
     for decoding, problem, answer in zip(decodings, problems, result.answers, strict=True):
         assert (decoding.problem, decoding.prediction) == (problem, answer.text)
-        said = decode_thoughts(reasoner, answer.states[:2], top_k=3)
+        said = decode_thoughts(reasoner, answer.states, top_k=3)
+        assert len(decoding.decoded) == 3, "the state before the first of two thoughts, and one behind each"
         assert decoding.decoded == tuple(tuple(word for word, _ in row) for row in said)

@@ -3,7 +3,7 @@
 from test_report import write
 
 from latent_cot.methods import TITLES
-from latent_reports.tables import NONE, PAPER, load_table
+from latent_reports.tables import MISSING, NONE, PAPER, load_table
 from latent_reports.thoughts import thought_sections
 from latent_views.plots import OUTCOMES
 
@@ -26,21 +26,43 @@ def test_frontier(tmp_path):
     assert f"{told}inside the noise (tier tiny)." in section(tmp_path, "Frontier").notes[0]
 
 
+def decoded(n_results, found, other, n=700):
+    return {"results": n_results, "n": n, "found": found, "found in order": found / 2, "found in another's": other}
+
+
 def test_results_in_the_thoughts_stand_beside_the_paper(tmp_path):
     for seed in (0, 1):
         write(tmp_path, "arithmetic-coconut", seed)
-    codi = {"decoded": [{"steps": 2, "n": 7, "found": 0.4, "found in another's": 0.1}]}
-    write(tmp_path, "arithmetic-codi", extra=codi)
+    write(tmp_path, "arithmetic-codi", extra={"decoded": [decoded(1, 0.9, 0.2, n=7), decoded(2, 0.4, 0.1, n=7)]})
     found = section(tmp_path, "Results in the thoughts")
     assert found.table.values.tolist() == [
-        ["Coconut", "1", "4", "25.0 ± 0.0", NONE, NONE, "2"],
-        ["Coconut", "2", "4", "50.0 ± 0.0", NONE, NONE, "2"],
-        ["CODI", "2", "7", "40.0", "10.0", "83.9 (V)", "1"],
+        ["Coconut", "1", "4", "25.0 ± 0.0", "12.5 ± 0.0", NONE, NONE, "2"],
+        ["Coconut", "2", "4", "50.0 ± 0.0", "25.0 ± 0.0", NONE, NONE, "2"],
+        ["CODI", "1", "7", "90.0", "45.0", "20.0", "97.1 (V)", "1"],
+        ["CODI", "2", "7", "40.0", "20.0", "10.0", "83.9 (V)", "1"],
     ]
     assert "most problems' steps (V): not judged" in found.notes[1] and "than another's: not judged" in found.notes[2]
-    for seed in (1, 2):
-        write(tmp_path, "arithmetic-codi", seed, extra=codi)
-    assert "most problems' steps (V): inside the noise" in section(tmp_path, "Results in the thoughts").notes[1]
+
+
+def test_claims_on_the_results_weigh_all_problems_and_need_three_seeds(tmp_path):
+    """Of a few problems with one result and many with two, the many decide."""
+    for seed in range(3):
+        rows = [decoded(1, 1.0, 0.9, 20), decoded(2, 0.30 + seed / 100, 0.1)]
+        write(tmp_path, "arithmetic-codi", seed, extra={"decoded": rows})
+    notes = section(tmp_path, "Results in the thoughts").notes
+    assert "most problems' steps (V): disagrees" in notes[1] and "than another's: agrees" in notes[2]
+
+
+def test_records_that_counted_otherwise_are_missing(tmp_path):
+    """Those of before counted the last step's result, the answer; they are read and not mixed in."""
+    old = {"decoded": [{"steps": 3, "n": 7, "found": 0.5, "found in another's": 0.1}]}
+    write(tmp_path, "arithmetic-codi", 0, extra=old)
+    write(tmp_path, "arithmetic-coconut", 0)
+    found = section(tmp_path, "Results in the thoughts")
+    assert found.table.values.tolist()[-1] == ["CODI", *[MISSING] * 7]
+    assert "most problems' steps (V): not run" in found.notes[1]
+    (tmp_path / "tiny" / "02_x" / "arithmetic-coconut--s0" / "result.json").unlink()
+    assert section(tmp_path, "Results in the thoughts").table.values.tolist() == [["CODI", *[MISSING] * 7]]
 
 
 def test_without_codi_its_claim_is_not_run(tmp_path):
@@ -49,7 +71,7 @@ def test_without_codi_its_claim_is_not_run(tmp_path):
 
 
 def test_results_of_graphs_have_no_paper_beside(tmp_path):
-    write(tmp_path, "graph-codi", extra={"decoded": [{"steps": 3, "n": 7, "found": 0.5, "found in another's": 0.1}]})
+    write(tmp_path, "graph-codi", extra={"decoded": [decoded(2, 0.5, 0.1)]})
     assert section(tmp_path, "Results in the thoughts").table[PAPER].tolist() == [NONE]
 
 

@@ -320,5 +320,5 @@ def test_its_thoughts_can_be_read(name):
     ask = {"n_thoughts": made.n_thoughts, "marked": made.thinks_between_markers, "encoder": encoder(made)}
     result = evaluate(reasoner, TASK, problems, max_new_tokens=4, **ask)
     for decoding, one in zip(decode_all(reasoner, result, top), said, strict=True):
-        assert (decoding.prediction, len(decoding.decoded)) == (one.text, len(one.thoughts))
+        assert (decoding.prediction, len(decoding.decoded)) == (one.text, len(one.thoughts) + 1)
         assert all(len(row) == top for row in decoding.decoded)

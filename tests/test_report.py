@@ -7,7 +7,7 @@ import pytest
 
 from latent_cot.planning import Outcome
 from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
-from latent_reports.tables import MISSING, NONE, PAPER, build_sections, load_table, place
+from latent_reports.tables import DONOR, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
 from latent_runs.places import ROOT
 from latent_runs.plan import Run, grid_path, read_grid
@@ -31,7 +31,9 @@ def write(folder, variant, seed=0, correct="1111100000", *, status="complete", d
         metrics["controls"] = {"removed": 0.1, "swapped": 0.2, "mean": 0.3}
         shares = dict.fromkeys(FRONTIER, 0.2 + 0.2 * seed)
         metrics["frontier"] = [{"thought": k, **shares} for k in (1, 2)] if "graph" in variant else []
-        metrics["decoded"] = [{"steps": k, "n": 3 + seed, "found": k / 4, "found in another's": None} for k in (1, 2)]
+        metrics["decoded"] = [
+            {"results": k, "n": 3 + seed, "found": k / 4, "found in order": k / 8, "found in another's": None} for k in (1, 2)
+        ]
     metrics |= extra or {}
     record = {
         "schema_version": 1, "notebook": "02_x", "variant": variant, "seed": seed, "tier": "tiny", "status": status,
@@ -80,6 +82,14 @@ def test_means_and_spreads(folder):
     assert (row["accuracy %"], row["seeds"], row[PAPER]) == ("60.0 ± 14.1", "2", "34.1 ± 1.5 (V)")
     assert (row["thoughts removed %"], row["swapped %"], row["minutes"]) == ("10.0 ± 0.0", "20.0 ± 0.0", "1.0")
     assert cells(folder)["CoT"]["swapped %"] == NONE
+
+
+def test_the_donor_rate_is_missing_where_a_record_of_before_lacks_it(folder):
+    rows = cells(folder)
+    assert [rows[name][DONOR] for name in ("No-CoT", "CoT", "Coconut")] == [NONE, MISSING, MISSING]
+    for name in ("cot", "coconut"):
+        write(folder, f"arithmetic-{name}", 2, extra={"donor": {"n": 9, "given": 0.5, "otherwise": 0.1, "rate": 0.4}})
+    assert [cells(folder)[name][DONOR] for name in ("CoT", "Coconut")] == ["40.0", "40.0"]
 
 
 def test_deleted_record_makes_exactly_its_cells_missing(folder):

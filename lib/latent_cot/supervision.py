@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from latent_cot.losses import language_loss, stop_loss
@@ -35,9 +35,12 @@ def read_question(reasoner: Reasoner, batch: Batch) -> tuple[Context, Levels]:
     return read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
 
 
-def read_language(reasoner: Reasoner, context: Context, language: Language) -> tuple[Float[Tensor, "batch l d"], Levels]:
-    """Read language after question and thoughts, teacher-forced; returns `Pass.predicting` and `Pass.levels`."""
-    _, levels = read(reasoner.lm, reasoner.embed(language.ids[:, :-1]), language.mask[:, :-1], context)
+def read_language(
+    reasoner: Reasoner, context: Context, language: Language, positions: Int[Tensor, "batch l_less_1"] | None = None
+) -> tuple[Float[Tensor, "batch l d"], Levels]:
+    """Read language after question and thoughts, teacher-forced; returns `Pass.predicting` and `Pass.levels`. `positions`
+    overrides the count of real tokens."""
+    _, levels = read(reasoner.lm, reasoner.embed(language.ids[:, :-1]), language.mask[:, :-1], context, positions)
     return torch.cat([context.hidden[:, None], levels[-1]], dim=1), levels
 
 

@@ -17,8 +17,11 @@ from latent_runs.records import replace_block, write_atomic
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
-    "swapped with another problem's, or replaced by their mean. Steps in total include those of the model that a run "
-    "starts from. Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + f". {WHAT_IS_NOISE}"
+    "swapped with another problem's, or replaced by their mean: are they needed? Donor rate, do they carry the answer: of "
+    "pairs of problems with different answers, the share in which the donor's is given when its thoughts (of CoT: its steps in "
+    "words) stand there, minus the share in which it is given when a third problem's do. Steps in total include those of the "
+    "model that a run starts from. Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
+    f"{WHAT_IS_NOISE}"
 )
 CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}
 div{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}th,td{padding:.3rem .6rem;text-align:right;
@@ -46,7 +49,7 @@ def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: 
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
     """The tables with aims, without the columns on the right, and the figure, between the markers."""
     main = [table for table in tables if table.tier == tier and table.name in AIMS]
-    brief = [_markdown(replace(table, table=table.table.iloc[:, :9])) for table in main]
+    brief = [_markdown(replace(table, table=table.table.iloc[:, :10])) for table in main]
     return "\n\n".join([BEGIN, HOW_TO_READ, *brief, f"![Accuracy by method and task]({figure})", END])
 
 

@@ -30,9 +30,11 @@ MACHINE_NOTEBOOK = "10_one_gpu"
 APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one row of a main table
 ABLATION = "ablation_"
 PAPER, MISSING, NONE = "paper %", "missing", "·"
+DONOR = "donor rate %"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
     "swapped %": ("metrics.controls.swapped", 100.0, ".1f"), "all the mean %": ("metrics.controls.mean", 100.0, ".1f"),
+    DONOR: ("metrics.donor.rate", 100.0, ".1f"),
     "new tokens": ("metrics.new_tokens", 1.0, ".1f"), "s/question alone": ("metrics.seconds_alone", 1.0, ".2g"),
     "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
     "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
@@ -128,7 +130,10 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         if (base := scores.get("no_cot")) is not None:
             line[f"against {TITLES['no_cot']}"] = NONE if method == "no_cot" else str(difference(rows, base) or MISSING)
         line |= {PAPER: str(papers.get(method, NONE)), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
-        lines.append(line | {column: cell(rows, *where) for column, where in COLUMNS.items()})
+        line |= {column: cell(rows, *where) for column, where in COLUMNS.items()}
+        if line[DONOR] == NONE and (line["swapped %"] != NONE or method == "cot"):
+            line[DONOR] = MISSING  # of a run of before it was measured
+        lines.append(line)
     for method, baseline, least in AIMS.get(name, ()):
         unit, verdict = "points" if baseline else "%", "not known, a run is missing"
         if {method, baseline or method} <= set(means):

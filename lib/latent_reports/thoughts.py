@@ -19,6 +19,7 @@ FRONTIER = {
     "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",
     "mass_on_frontier": "probability on the frontier %", "mass_on_path": "probability on the path's node %",
 }  # fmt: skip
+DECODED = ["method", "results", "right answers", "all found %", "in order %", "in another problem's thoughts %", PAPER, "seeds"]
 RISES = {"accuracy": 1, "Correct Path": 1, "Hallucination": -1, "Wrong Target": -1}  # or falls, with more thoughts
 SEARCHERS = ("coconut", "coconut_mixed")  # of whom the claims on planning are made; the others are controls
 PLANNING = "Coconut, arXiv 2412.06769, section 5 (V; its figures print no values)"
@@ -52,20 +53,29 @@ def _frontier(tier: str, name: str, rows: pd.DataFrame) -> Section:
 
 
 def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
-    """Intermediate-result accuracy by method and number of steps, beside CODI's."""
-    asked = "results of {} step{}" if name.startswith(("arithmetic", "gsm8k")) else ""
-    table = _grouped(rows, "steps", lambda method, steps, part: {
-        "right answers": f"{part.n.mean():,.0f}", "all results found %": cell(part, "found"),
-        "in another problem's thoughts %": cell(part, "found in another's"),
-        PAPER: str(paper_value(method, asked.format(steps, "s" * (steps > 1))) or NONE), "seeds": str(part.seed.nunique()),
+    """Intermediate-result accuracy by method and number of intermediate results, beside CODI's; missing where a record of
+    before counted otherwise."""
+    beside = name.startswith(("arithmetic", "gsm8k"))
+    known = rows.reindex(columns=[*rows, "results"]).loc[:, lambda table: ~table.columns.duplicated()].dropna(subset="results")
+    known = known.assign(results=known.results.astype(int))
+    table = _grouped(known, "results", lambda method, n, part: {
+        "right answers": f"{part.n.mean():,.0f}", "all found %": cell(part, "found"),
+        "in order %": cell(part, "found in order"), "in another problem's thoughts %": cell(part, "found in another's"),
+        PAPER: str(beside and paper_value(method, f"{n} intermediate result{'s' * (n > 1)}") or NONE),
+        "seeds": str(part.seed.nunique()),
     })  # fmt: skip
-    codi = rows[rows.method == "codi"].dropna(subset=["found", "found in another's"])
-    notes = ["Of the problems answered correctly, those whose results, the last step's included, are all, and in order, "
-             "among the five most probable tokens of the thoughts (of pauses: of the states before them)."]  # fmt: skip
-    if len(codi) or name.startswith("arithmetic"):
-        weighed = codi.assign(**{of: codi[of].astype(float) * codi["n"] for of in ("found", "found in another's")})
-        sums = weighed.groupby("seed")[["found", "found in another's", "n"]].sum()
-        held, other = sums["found"] / sums["n"], sums["found in another's"] / sums["n"]
+    older = [method for method in dict.fromkeys(rows.method) if method not in {*known.method}]
+    lines = [*table.to_dict("records"), *({"method": TITLES.get(method, method)} for method in older)]
+    table = pd.DataFrame(lines, columns=DECODED, dtype=object).fillna(MISSING)
+    notes = ["Of the problems answered correctly, those whose intermediate results (all steps' but the last one's, which is "
+             "the answer) are all among the five most probable tokens of the state before the first thought or of one behind "
+             "a thought."]  # fmt: skip
+    codi = known[known.method == "codi"].dropna(subset=["found", "found in another's"])
+    if "codi" in {*rows.method} or name.startswith("arithmetic"):
+        shares = ["found", "found in another's"]
+        weighed = codi.assign(**{of: codi[of].astype(float) * codi["n"] for of in shares})
+        sums = weighed.groupby("seed")[[*shares, "n"]].sum()
+        held, other = (sums[of] / sums["n"] for of in shares)
         n = sums["n"].min()
         most, own = every_seed(held - 0.5, held, n=n), every_seed(held - other, held, other, n=n)
         notes += _claims(tier, ("CODI's thoughts hold the results of most problems' steps (V)", most, ""),

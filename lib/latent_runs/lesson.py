@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 
 from latent_cot.curriculum import Budget
-from latent_cot.decodings import by_steps, decode_all
+from latent_cot.decodings import by_results, decode_all
+from latent_cot.donors import donor_rate, written_donor_rate
 from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
@@ -168,14 +169,18 @@ class Lesson:
 
     def measure(self, reasoner: Reasoner, method: Method) -> tuple[dict[str, Any], Evaluation]:
         """What a record keeps of a trained model: accuracy, tokens, seconds, the controls; accuracy on problems of another
-        kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps."""
+        kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps, and
+        whether they, or a written chain, carry the answer to another problem."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
         metrics, result = measure(_on_the_gpu(reasoner), self.problems, self.problems.splits["test"], **self.asking(method))
         metrics |= {"chance": self.problems.chance, "out_of_domain": {}}
         for name, other in self.elsewhere.items():
             metrics["out_of_domain"][name] = self.evaluate(reasoner, method, other.splits["test"], other).metrics
         if method.n_thoughts:
-            metrics["decoded"] = by_steps(decode_all(reasoner, result), grade=self.problems.grade)
+            metrics["decoded"] = by_results(decode_all(reasoner, result), grade=self.problems.grade)
+            metrics["donor"] = donor_rate(reasoner, self.problems, result.problems, **self.asking(method))
+        elif method.writes_chain:
+            metrics["donor"] = written_donor_rate(reasoner, self.problems, result.problems, layout=self.layout)
         return metrics, result
 
     def record_machine(self, metrics: Mapping[str, Any]) -> None:

@@ -7,14 +7,16 @@
 
 L_KD matches the two at one token, the answer's door. Teacher and student are the same weights, so they read the
 question once and go on from the same context.
-Where the official code differs: it runs the teacher twice and, by default, lets thoughts and answer attend to the
-question's padding (`attend_to_padding` reproduces that, up to what the padding itself holds: there it depends on the
-attention kernel, with PyTorch's on a CPU a uniform mix of the question).
+Where the official code differs: it runs the teacher twice and lets thoughts attend to the question's padding and GPT-2's
+positions count it; by default the answer attends to it, too, with `fix_attn_mask` it does not. `attend_to_padding` is True
+for the former, "thoughts" for the latter. Both reproduce it on ragged batches up to what the padding itself holds: there it
+depends on the attention kernel, with PyTorch's on a CPU a uniform mix of the question.
 """
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 
@@ -23,7 +25,7 @@ from latent_cot.losses import Distance, distillation_loss, language_loss
 from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch
-from latent_cot.supervision import Losses, read_language, read_question, read_through, side_losses
+from latent_cot.supervision import Losses, Pass, read_language, read_question, read_through, side_losses
 from latent_cot.thoughts import Context, read, with_padding_visible
 
 
@@ -40,7 +42,7 @@ class CodiOptions:
     keep_last_step: bool = True  # include_last_cot; paper: False, and 31.7 % instead of 43.7 % with True
     levels: Seq[int] = ()  # hidden states that are matched: 0 the embedding, -1 the last layer; (): all
     door_offset: int = 0  # where they are matched, in tokens behind the door
-    attend_to_padding: bool = False  # not fix_attn_mask
+    attend_to_padding: bool | Literal["thoughts"] = False  # True: not fix_attn_mask; "thoughts": fix_attn_mask
     keep_only_step: bool = True  # where last steps go, that of a one-step problem stays; official: goes, too
 
 
@@ -62,7 +64,8 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     else:
         question, levels = read_question(reasoner, batch)
         teacher = Context(question.cache, mask & (columns < end), levels[-1][:, end - 1])
-    student = read_through(reasoner, batch, question)
+    student = _read_official(reasoner, batch, question) if options.attend_to_padding == "thoughts" else None
+    student = student or read_through(reasoner, batch, question)
     losses = {"student": options.student_weight * language_loss(student.predicting, reasoner.head, batch.language)}
     if options.teacher_weight or (options.distill_weight and static is None):
         predicting, teacher_levels = read_language(reasoner, teacher, batch.teacher)
@@ -85,6 +88,15 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
         )
         losses["distill"] = options.distill_weight * at_door
     return losses
+
+
+def _read_official(reasoner: Reasoner, batch: Batch, question: Context) -> Pass:
+    """As with `fix_attn_mask`: thoughts see the padding of the question, language does not, and the positions count it."""
+    thinking = reasoner.think(question, batch)
+    hidden = torch.cat([batch.question_mask, thinking.real], 1)
+    behind = hidden.shape[1] + torch.arange(batch.language.ids.shape[1] - 1, device=hidden.device)
+    context = replace(thinking.context, mask=hidden)
+    return Pass(thinking, *read_language(reasoner, context, batch.language, behind.expand(len(hidden), -1)))
 
 
 @method("CODI", "04_codi_self_distillation", also={"codi_undistilled": "– without distillation"})
