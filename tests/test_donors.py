@@ -5,7 +5,7 @@ import torch
 from test_thoughts import tiny_reasoner
 
 import latent_cot.donors as donors
-from latent_cot.donors import donor_rate, written_donor_rate
+from latent_cot.donors import donate, donate_chains, donor_rate
 from latent_cot.generation import Answer
 from latent_tasks import load_task
 
@@ -34,7 +34,7 @@ def answer_of(sequence):
 
 
 def rate(problems=PROBLEMS, batch_size=128):
-    return donor_rate(tiny_reasoner("gpt2"), TASK, problems, 2, True, max_new_tokens=4, batch_size=batch_size)
+    return donor_rate(TASK, donate(tiny_reasoner("gpt2"), problems, 2, True, max_new_tokens=4, batch_size=batch_size))
 
 
 def test_thoughts_that_hold_the_answer_carry_it(who_answers):
@@ -74,7 +74,7 @@ def test_a_copied_chain_is_the_donors(monkeypatch):
         return [Answer(one.id, text, (), torch.zeros(0, 1), torch.zeros(1, 1)) for one, text in zip(asked, said)]
 
     monkeypatch.setattr(donors, "answer_batch", answer_batch)
-    found = written_donor_rate(reasoner, TASK, PROBLEMS[:10])
+    found = donor_rate(TASK, donate_chains(reasoner, PROBLEMS[:10]))
     assert found["rate"] == 1 and len(seen) == 2
     for shift, batch in zip((1, 2), seen):
         for i, (question, chain) in enumerate(batch):
@@ -86,6 +86,6 @@ def test_a_copied_chain_is_the_donors(monkeypatch):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_it_runs_on_models_as_they_are(family):
     reasoner = tiny_reasoner(family).train()
-    found = donor_rate(reasoner, TASK, PROBLEMS[:9], 2, True, max_new_tokens=4, batch_size=4)
+    found = donor_rate(TASK, donate(reasoner, PROBLEMS[:9], 2, True, max_new_tokens=4, batch_size=4))
     assert found["rate"] == found["given"] - found["otherwise"] and reasoner.training
-    assert -1 <= written_donor_rate(reasoner, TASK, PROBLEMS[:9])["rate"] <= 1
+    assert -1 <= donor_rate(TASK, donate_chains(reasoner, PROBLEMS[:9]))["rate"] <= 1

@@ -7,6 +7,7 @@ share in which it is given when a third problem's do. A chain copied in words is
 
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer_batch
@@ -15,14 +16,25 @@ from latent_cot.sequences import Encoded, Layout, Sequence, encode
 from latent_tasks import Problem, Task
 
 DONOR, THIRD = 1, 2  # whose thoughts, by how far before the problem it stands in its batch
+Rate = dict[str, int | float]
 
 
-def donor_rate(
-    reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, marked: bool, *, layout: Layout = Layout(),
+@dataclass(frozen=True)
+class Donation:
+    """What was answered to a problem with its donor's thoughts in place, and with a third problem's."""
+
+    problem: Problem
+    donor: Problem
+    third: Problem
+    with_donor: str
+    with_third: str
+
+
+def donate(
+    reasoner: Reasoner, problems: Seq[Problem], n_thoughts: int, marked: bool, *, layout: Layout = Layout(),
     max_new_tokens: int, batch_size: int = 128, encoder: Callable[..., list[Encoded]] = encode,
-) -> dict[str, int | float] | None:  # fmt: skip
-    """Of thoughts. `n` pairs, shares `given` with the donor's and `otherwise` with a third problem's, and `rate`, between -1
-    and 1; None where no three problems have three answers. Options are `evaluate`'s."""
+) -> list[Donation]:  # fmt: skip
+    """Every problem with another's thoughts. Options are `evaluate`'s."""
     encoded = encoder(problems, reasoner.tokenizer, layout)
     prompts = [prompt(problem, reasoner.markers, n_thoughts, marked) for problem in encoded]
 
@@ -30,12 +42,12 @@ def donor_rate(
         asked = [prompts[i] for i in rows]
         return [a.text for a in answer_batch(reasoner, asked, max_new_tokens, intervene=lambda had: had.roll(shift, dims=0))]
 
-    return _rate(reasoner, task, problems, batch_size, say)
+    return _donated(reasoner, problems, batch_size, say)
 
 
-def written_donor_rate(
-    reasoner: Reasoner, task: Task, problems: Seq[Problem], *, layout: Layout = Layout(), batch_size: int = 128
-) -> dict[str, int | float] | None:
+def donate_chains(
+    reasoner: Reasoner, problems: Seq[Problem], *, layout: Layout = Layout(), batch_size: int = 128
+) -> list[Donation]:
     """The same of a chain of words: another problem's steps, as they are taught, stand before the answer's prompt."""
     encoded = encode(problems, reasoner.tokenizer, layout)
     room = max(len(one.answer) - one.door - 1 for one in encoded)
@@ -48,28 +60,33 @@ def written_donor_rate(
             asked.append(Sequence(own.id, own.question, 0, chain))
         return [a.text for a in answer_batch(reasoner, asked, room)]
 
-    return _rate(reasoner, task, problems, batch_size, say)
+    return _donated(reasoner, problems, batch_size, say)
 
 
-def _rate(
-    reasoner: Reasoner, task: Task, problems: Seq[Problem], batch_size: int, say: Callable[[range, int], list[str]]
-) -> dict[str, int | float] | None:
+def donor_rate(task: Task, donations: Seq[Donation]) -> Rate | None:
+    """`n` pairs, shares `given` with the donor's thoughts and `otherwise` with a third problem's, and `rate`, between -1 and 1;
+    None where no three problems have three answers."""
+    told = [one for one in donations if len({task.grade.read(p.answer) for p in (one.problem, one.donor, one.third)}) == 3]
+    if not told:
+        return None
+    given = sum(task.grade(one.with_donor, one.donor) for one in told) / len(told)
+    otherwise = sum(task.grade(one.with_third, one.donor) for one in told) / len(told)
+    return {"n": len(told), "given": given, "otherwise": otherwise, "rate": given - otherwise}
+
+
+def _donated(
+    reasoner: Reasoner, problems: Seq[Problem], batch_size: int, say: Callable[[range, int], list[str]]
+) -> list[Donation]:
     was_training = reasoner.training
     reasoner.eval()
-    given, otherwise = [], []
+    found: list[Donation] = []
     for start in range(0, len(problems) - THIRD, batch_size):
         end = start + batch_size
         rows = range(start, len(problems) if len(problems) - end <= THIRD else end)  # never one or two alone
-        with_donors, with_thirds = say(rows, DONOR), say(rows, THIRD)
-        for place, i in enumerate(rows):
-            donor, third = (problems[rows[place - shift]] for shift in (DONOR, THIRD))
-            if len({task.grade.read(problem.answer) for problem in (problems[i], donor, third)}) == 3:
-                given.append(task.grade(with_donors[place], donor))
-                otherwise.append(task.grade(with_thirds[place], donor))
+        for place, (with_donor, with_third) in enumerate(zip(say(rows, DONOR), say(rows, THIRD))):
+            problem, donor, third = (problems[rows[place - shift]] for shift in (0, DONOR, THIRD))
+            found.append(Donation(problem, donor, third, with_donor, with_third))
         if rows.stop == len(problems):
             break
     reasoner.train(was_training)
-    if not given:
-        return None
-    shares = {"given": sum(given) / len(given), "otherwise": sum(otherwise) / len(given)}
-    return {"n": len(given), **shares, "rate": shares["given"] - shares["otherwise"]}
+    return found

@@ -101,8 +101,9 @@ def majority(task: Task, evaluations: Seq[Evaluation]) -> tuple[bool, ...]:
 
 def measure(
     reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, n_alone: int = 20, **options
-) -> tuple[dict, Evaluation]:
-    """What a record keeps of a trained model: accuracy, tokens, seconds; for one that thinks, the controls.
+) -> tuple[dict[str, Any], dict[Control, Evaluation]]:
+    """What a record keeps of a trained model: accuracy, tokens, seconds; for one that thinks, the controls. With the
+    evaluations that it stands on.
 
     `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
     timing.
@@ -111,10 +112,11 @@ def measure(
     def ask(some: Seq[Problem], control: Control = "thoughts") -> Evaluation:
         return evaluate(reasoner, task, some, n_thoughts=n_thoughts, control=control, **options)
 
-    result = ask(problems)
-    metrics = result.metrics
+    asked: dict[Control, Evaluation] = {"thoughts": ask(problems)}
+    metrics = asked["thoughts"].metrics
     metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
     if n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]
-        metrics["controls"] = {control: ask(problems, control).accuracy for control in controls}
-    return metrics, result
+        asked |= {control: ask(problems, control) for control in controls}
+        metrics["controls"] = {control: asked[control].accuracy for control in controls}
+    return metrics, asked

@@ -27,7 +27,7 @@ from latent_runs.folders import exclusive
 from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
 from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import Run, grid_path, parse_value, read_grid
-from latent_runs.results import MODEL, load_results
+from latent_runs.results import ANSWERS, MODEL, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
 REPORT_CODE = [Path(__file__).parents[1] / room for room in ("latent_reports", "latent_views")]
@@ -52,6 +52,9 @@ def record(tier: str) -> list[Path]:
             shutil.copyfile(row["path"], copied[-1])
             if Path(row["path"]) in kept:
                 shutil.copyfile(Path(row["path"]).with_name(MODEL), copied[-1].with_name(MODEL))
+            answers = Path(row["path"]).with_name(ANSWERS)
+            if row.get("device.gpus") and answers.is_file():  # a GPU is not had again for a measure that comes to mind later
+                shutil.copyfile(answers, copied[-1].with_name(ANSWERS))
         else:
             print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
     return copied

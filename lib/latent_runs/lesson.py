@@ -19,15 +19,17 @@ import pandas as pd
 import torch
 
 from latent_cot.curriculum import Budget
-from latent_cot.decodings import by_results, decode_all
-from latent_cot.donors import donor_rate, written_donor_rate
+from latent_cot.decodings import Decoding, by_results, decode_all
+from latent_cot.donors import Donation, donate, donate_chains, donor_rate
 from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
 from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
+from latent_runs.answers import save_answers
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, git_state, read_parameters, utc_now, write_result
+from latent_runs.results import ANSWERS
 from latent_runs.settings import Data, FrozenTable, Run, check_parameters
 from latent_tasks import Task, load_elsewhere, load_task
 
@@ -172,15 +174,21 @@ class Lesson:
         kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps, and
         whether they, or a written chain, carry the answer to another problem."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
-        metrics, result = measure(_on_the_gpu(reasoner), self.problems, self.problems.splits["test"], **self.asking(method))
+        metrics, asked = measure(_on_the_gpu(reasoner), self.problems, self.problems.splits["test"], **self.asking(method))
+        result, decoded, donations = asked["thoughts"], list[Decoding](), list[Donation]()
         metrics |= {"chance": self.problems.chance, "out_of_domain": {}}
         for name, other in self.elsewhere.items():
             metrics["out_of_domain"][name] = self.evaluate(reasoner, method, other.splits["test"], other).metrics
         if method.n_thoughts:
-            metrics["decoded"] = by_results(decode_all(reasoner, result), grade=self.problems.grade)
-            metrics["donor"] = donor_rate(reasoner, self.problems, result.problems, **self.asking(method))
+            decoded = decode_all(reasoner, result)
+            metrics["decoded"] = by_results(decoded, grade=self.problems.grade)
+            donations = donate(reasoner, result.problems, **self.asking(method))
         elif method.writes_chain:
-            metrics["donor"] = written_donor_rate(reasoner, self.problems, result.problems, layout=self.layout)
+            donations = donate_chains(reasoner, result.problems, layout=self.layout)
+        if donations:
+            metrics["donor"] = donor_rate(self.problems, donations)
+        if self.folder:
+            save_answers(self.folder / ANSWERS, asked, decoded, donations)
         return metrics, result
 
     def record_machine(self, metrics: Mapping[str, Any]) -> None:

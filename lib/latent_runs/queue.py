@@ -29,12 +29,13 @@ from latent_runs.pack import write_parts
 from latent_runs.places import RECORDED, ROOT, RUNS
 from latent_runs.plan import Run, grid_path, read_grid
 from latent_runs.records import write_atomic
+from latent_runs.results import ANSWERS
 
 GRACE = 20.0  # seconds that a run gets to stop in, and the queue to pack what came out
 LONG_ENOUGH = 30.0  # expected seconds of a run that tells the machine's pace; shorter ones are all start-up
 LARGEST = 16  # MiB of a file that is brought back
 SMALL_WEIGHTS = 4 * 2**20  # bytes of a file of weights that is brought back, too
-BROUGHT_BACK = ("inputs.json", "result.json", "failed.json", "answers.jsonl.gz", "executed.ipynb", "executed.txt")
+BROUGHT_BACK = ("inputs.json", "result.json", "failed.json", ANSWERS, "executed.ipynb", "executed.txt")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODEL = "model.safetensors"  # beside the record whose numbers it gave
+ANSWERS = "answers.jsonl.gz"  # what it said (`latent_runs.answers`)
 
 
 def run_id(notebook: str, variant: str, seed: int) -> str:
