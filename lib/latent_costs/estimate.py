@@ -115,7 +115,7 @@ def blank_plan(run: Run, lengths: Lengths) -> Plan:
         return built[-1]
 
     texts = tuple(Problem("", ("",) * len(problem.steps), "") for problem in problems)
-    task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), grade_number)
+    task = Task("lengths", dict.fromkeys(("train", "valid", "test"), texts), grade_number, words=("x",))
     more = {
         "latent_runs.lesson.encode": lambda some, *_: problems[: len(some)],
         "latent_cot.methods.softcot.Assistant.encode": lambda assistant, some, *_, **__: problems[: len(some)],

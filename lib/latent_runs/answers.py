@@ -24,7 +24,7 @@ def save_answers(
     own = asked["thoughts"]
     lines = []
     for i, (problem, answer) in enumerate(zip(own.problems, own.answers, strict=True)):
-        line: dict[str, Any] = {"id": problem.id, "question": problem.question, "steps": problem.steps, "answer": problem.answer}
+        line: dict[str, Any] = {name: getattr(problem, name) for name in ("id", "question", "steps", "answer")}
         line |= {"prediction": answer.text, "tokens": answer.n_tokens, "decoded": decoded[i].decoded if decoded else ()}
         line["controls"] = {name: other.answers[i].text for name, other in asked.items() if other is not own}
         if donations:
