@@ -36,7 +36,7 @@ def says(text: str) -> str:
 
 def card(title: str, said: Answer | None, seconds: float, right: bool | None, note: str = "") -> str:
     """What was written, and what it cost."""
-    shown = f"<h3>{title}</h3>"
+    shown = f"<h3>{html.escape(title)}</h3>"
     if said is not None:
         verdict = {True: "✓ right, ", False: "✗ wrong, ", None: ""}[right]
         n, dots = len(said.thoughts), f"<span style='color:{BLUE}'>{THOUGHT * len(said.thoughts)}</span>"
@@ -54,8 +54,8 @@ def heat_map(title: str, columns: Seq[str], rows: Mapping[str, Seq[tuple[float, 
         return f"<td style='{look}' title='{html.escape(f'{words} {more}')}'>{html.escape(words)}{below}</td>"
 
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    lines = "".join(f"<tr><th>{name}</th>{''.join(cell(*item) for item in row)}</tr>" for name, row in rows.items())
-    return f"<h3>{title}</h3><table class='{style}'><tr><th></th>{head}</tr>{lines}</table>"
+    lines = "".join(f"<tr><th>{html.escape(name)}</th>{''.join(cell(*item) for item in row)}</tr>" for name, row in rows.items())
+    return f"<h3>{html.escape(title)}</h3><table class='{style}'><tr><th></th>{head}</tr>{lines}</table>"
 
 
 def bars(before: Mapping[str, float], after: Mapping[str, float] | None) -> str:
@@ -90,4 +90,4 @@ def tree(graph: Graph, words: Mapping[str, float], title: str = "Which node woul
         drawn += f"fill={BLUE} fill-opacity={p:.2f} /><text x={x} y={y + 8} text-anchor=middle font-size={size} fill={ink}>"
         drawn += f"{html.escape(node)}</text><text x={x + 30} y={y + 26} font-size=17>{f'{p:.0%}' if p >= 0.005 else ''}</text>"
     extent = f"width={80 + max(x for x, _ in places.values())} height={45 + max(y for _, y in places.values())}"
-    return f"<h3>{title}</h3><svg {extent}>{drawn}</svg>"
+    return f"<h3>{html.escape(title)}</h3><svg {extent}>{drawn}</svg>"
