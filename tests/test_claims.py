@@ -160,6 +160,14 @@ def test_fewer_than_three_common_seeds_are_not_judged(tmp_path):
     assert "seeds 0, 1, 2 of both (tier tiny)." in table(tmp_path)[1][0], "X has one more, of which its mean is made, too"
 
 
+def test_of_one_seed_the_interval_is_over_problems_and_proves_nothing(tmp_path):
+    write(tmp_path, "a-x", 0, digits(0.9, "x"))
+    write(tmp_path, "a-y", 0, digits(0.5, "y"))
+    records = load_table(tmp_path)
+    found = difference(*(records[records.variant == variant] for variant in ("a-x", "a-y")))
+    assert not found.judged and 0 < found.low < found.mean < found.high and judge(found) == ("not judged", None)
+
+
 def test_both_at_the_floor(tmp_path):
     """Where neither row is above guessing, no difference is a finding; where one is, it is."""
     graph = {"parameters": {"task": "graph"}}

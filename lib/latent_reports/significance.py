@@ -59,10 +59,11 @@ class Difference:
 
     measure: Measure
     mean: float
-    parts: Sequence[Part] = ()  # of its variance, none if it is not judged
+    parts: Sequence[Part] = ()  # of its variance; of fewer seeds than are judged, what problems alone add to it
     seeds: tuple[int, ...] = ()  # that both rows have
     of_both: bool = True  # these are all seeds of either row
     at_floor: bool = False
+    judged: bool = True  # are there seeds enough, and was it measured so that it can be compared?
     low: float = field(init=False, default=float("nan"))
     high: float = field(init=False, default=float("nan"))
 
@@ -71,11 +72,6 @@ class Difference:
             half = float(half_width(self.parts))
             object.__setattr__(self, "low", self.mean - half)
             object.__setattr__(self, "high", self.mean + half)
-
-    @property
-    def judged(self) -> bool:
-        """Are there seeds enough, and was it measured so that it can be compared?"""
-        return bool(self.parts)
 
     @property
     def inside(self) -> bool:
@@ -110,13 +106,14 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCU
     seeds = tuple(sorted(mine.keys() & other.keys()))
     both = mine.keys() == other.keys()
     if not seeds:
-        return Difference(measure, _mean(mine) - _mean(other), (), (), False)
+        return Difference(measure, _mean(mine) - _mean(other), of_both=False, judged=False)
     gaps = np.array([mine[seed].mean() - other[seed].mean() for seed in seeds])
-    if len(seeds) < SEEDS or measure.timed:
-        return Difference(measure, float(gaps.mean()), (), seeds, both)
     fixed = [one for one in (_fixed(ours, mine, seeds), _fixed(theirs, other, seeds)) if one is not None]
     if len(fixed) == 2 and _problems(ours) == _problems(theirs) and fixed[0].shape == fixed[1].shape:
         fixed = [fixed[0] - fixed[1]]
+    if len(seeds) < SEEDS or measure.timed:
+        alone = [of_seeds(one.mean(0)) for one in fixed if not measure.timed]  # each problem a draw
+        return Difference(measure, float(gaps.mean()), alone, seeds, both, judged=False)
     parts = [of_seeds(gaps), *map(of_problems, fixed)]
     floor = all(_at_floor(rows, found, seeds, measure) for rows, found in ((ours, mine), (theirs, other)))
     return Difference(measure, float(gaps.mean().round(9)), parts, seeds, both, floor)
