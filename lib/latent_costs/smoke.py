@@ -114,6 +114,6 @@ def parity(device: str) -> str:
     tests = ROOT / "tests" / "test_parity.py"
     if not tests.is_file():
         return "no tests beside an installed package"
-    command = [sys.executable, "-m", "pytest", str(tests), "-q", "-p", "no:cacheprovider", f"--device={device}"]
+    command = [sys.executable, "-m", "pytest", str(tests), "-q", "-p", "no:cacheprovider", "--color=no", f"--device={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return (done.stdout.strip() or done.stderr.strip()).splitlines()[-1].strip("= ")
