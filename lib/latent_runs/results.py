@@ -61,5 +61,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a record: {error!r}") from error
     if record.pop("digest", None) not in (None, record_digest(record)):
-        raise ValueError(f"{path} was changed since its run wrote it, so its numbers are not trusted: delete it and run it again")
+        raise ValueError(f"{path} was changed since its run wrote it, so it is not trusted: delete it and run it again")
     return record | {"trusted": trusted}
