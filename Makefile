@@ -32,7 +32,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test gpu pack types lab demo screenshots bench check-paper estimate families report record cards docs build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families report record cards docs build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -66,6 +66,9 @@ test: $(STAMP) ## lint, types, unit tests, every notebook with its stored output
 	LATENT_COT_BUDGET=0.05 $(PY) -m pytest notebooks -q --durations 5 --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900 || failed=1; \
 	exit $$failed
+
+faults: $(STAMP) ## kill, fill, freeze, cut and edit what a small grid writes, and see that nothing is lost: N=12 kills, SEED=
+	$(PY) tests/faults.py $(or $(N),12) $(if $(SEED),--seed $(SEED))
 
 types: $(STAMP) ## check the types in lib/ (part of make test)
 	$(PY) -m mypy

@@ -34,7 +34,7 @@ started, folder, init_from = utc_now(), Path(run["dir"]), run.get("init_from")
 resumed = (folder / "checkpoint.safetensors").exists()
 with open(folder.parents[1] / "starts.log", "a") as log:
     print(folder.name, resumed, Path(init_from, "result.json").exists() if init_from else None, file=log)
-(folder / "checkpoint.safetensors").write_text("half-way")
+(folder / "checkpoint.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")  # without a tensor, and whole
 trouble = folder.parents[1] / f"{task}.trouble"
 if trouble.exists() and not resumed:
     (os.kill(os.getppid(), signal.SIGKILL), os._exit(1)) if trouble.read_text() == "kill" else 1 / 0
@@ -125,7 +125,8 @@ class Checkout:
         for package in (ROOT / "lib").glob("*/__init__.py"):  # empty but for what runs a grid
             (root / "lib" / package.parent.name).mkdir(parents=True)
         self.runs.mkdir()
-        shutil.copy(ROOT / "lib" / "latent_cot" / "__init__.py", root / "lib" / "latent_cot")
+        for name in ("__init__.py", "whole.py"):
+            shutil.copy(ROOT / "lib" / "latent_cot" / name, root / "lib" / "latent_cot")
         shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs", dirs_exist_ok=True)
         shutil.copy(ROOT / "papermill_runs" / "Snakefile", self.runs)
         self.environment = os.environ | {"PYTHONPATH": str(root / "lib")}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from latent_cot.models import Reasoner, save_tensors, set_weights
+from latent_cot.whole import set_aside_broken
+
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 
 
 @dataclass
@@ -31,20 +35,30 @@ def save_checkpoint(folder: Path, reasoner: Reasoner, optimizer, progress: Progr
             tensors[f"weight/{name}"] = parameter.detach()
             tensors |= {f"{key}/{name}": moment for key, moment in optimizer.state.get(parameter, {}).items()}
     metadata = {"progress": json.dumps(asdict(progress)), "signature": signature}
-    save_tensors(folder / "checkpoint.safetensors", tensors, metadata)
+    save_tensors(folder / CHECKPOINT, tensors, metadata)
 
 
 def load_checkpoint(folder: Path, reasoner: Reasoner, signature: str) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count)."""
-    if not (folder / "checkpoint.safetensors").exists():
+    """Progress and tensors of this very run, or None where there is none (another run's checkpoint does not count).
+
+    A broken one is none, either: it is set aside with a warning, and so is one whose best weights are broken or gone.
+    """
+    for name in (CHECKPOINT, BEST):
+        if said := set_aside_broken(folder / name):
+            warnings.warn(said)
+    if not (folder / CHECKPOINT).exists():
         return None
-    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+    with safe_open(folder / CHECKPOINT, framework="pt") as file:
         metadata = file.metadata()
     if metadata["signature"] != signature:
         return None
-    tensors = load_file(folder / "checkpoint.safetensors")
+    progress = Progress(**json.loads(metadata["progress"]))
+    if progress.best > -math.inf and not (folder / BEST).exists():
+        warnings.warn(f"{folder / BEST} is gone, which {CHECKPOINT} goes on from: this training starts anew")
+        return None
+    tensors = load_file(folder / CHECKPOINT)
     set_weights(reasoner, {n.removeprefix("weight/"): t for n, t in tensors.items() if n.startswith("weight/")})
-    return Progress(**json.loads(metadata["progress"])), tensors
+    return progress, tensors
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tensors: dict[str, Tensor]) -> None:

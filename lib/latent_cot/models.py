@@ -3,6 +3,7 @@
 Any causal LM of transformers whose cache is keys and values will do (`families`).
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -17,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
@@ -29,6 +30,7 @@ from latent_cot.sources import one_line, read_source
 from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
+from latent_cot.whole import BLANK, CHECKSUM, check_whole, seal
 from latent_cot.writers import build_writer
 
 
@@ -183,11 +185,19 @@ def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file, under its final name only when whole."""
+    """A safetensors file with a checksum, under its final name only when whole. Raises OSError, with that name, where it cannot
+    be written; what was there stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, part, metadata)
-    os.replace(part, path)
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, part, {**(metadata or {}), CHECKSUM: BLANK})
+        seal(part)
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def set_weights(reasoner: Reasoner, weights: dict[str, Tensor]) -> None:
@@ -207,6 +217,7 @@ def load_reasoner(folder: Path) -> Reasoner:
     """The reasoner that `save_reasoner` left. Raises UnusableModel for a file that is none."""
     path = Path(folder) / "model.safetensors"
     with one_line(path):
+        check_whole(path)
         with safe_open(path, framework="pt") as file:
             fields = json.loads(file.metadata()["spec"])
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
@@ -243,6 +254,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Named tensors of a safetensors file, or of a released `.bin`, of which nothing but tensors is unpickled."""
     safe = Path(path).suffix == ".safetensors"
     with one_line(path):
+        if safe:
+            check_whole(path)
         return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
 
 

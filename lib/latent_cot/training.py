@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
-from latent_cot.checkpoints import Progress, load_checkpoint, restore_moments, save_checkpoint
+from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, restore_moments, save_checkpoint
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner, save_tensors, set_weights
@@ -48,7 +48,7 @@ class TrainOptions:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient became NaN or infinite; the last good checkpoint is kept."""
+    """A loss, a gradient or a weight became NaN or infinite; the last good checkpoint is kept, and named."""
 
 
 class _Supervised(nn.Module):
@@ -112,7 +112,8 @@ def train(
 
     In the last stage `validate` is called `options.validations` times and the best weights are the ones left in the
     reasoner. With a `folder`, checkpoints go there and an interrupted run of the same settings is taken up again.
-    Raises ContextTooLong before the first step, TrainingDiverged at a loss or gradient that is not finite.
+    Raises ContextTooLong before the first step, TrainingDiverged at a loss or gradient that is not finite, and before weights
+    that are not would be validated or saved.
     """
     doubtful = [p for p in problems if p.n_tokens + method.n_thoughts + 2 > reasoner.context_length]  # 2: the markers
     for stage in method.curriculum:
@@ -124,10 +125,11 @@ def train(
     progress, tensors = resumed or (Progress(), {})
     best = None
     if folder and progress.best > -math.inf:
-        best = load_file(folder / "best.safetensors")
+        best = load_file(folder / BEST)
     supervised = accelerator.prepare(_Supervised(reasoner, method))
     supervised.train()
 
+    kept = f"step {progress.step} of {method.curriculum[progress.stage].name}" if resumed else ""  # by the folder's checkpoint
     total, silent = sum(stage.steps for stage in method.curriculum), not (progress_bar and accelerator.is_main_process)
     bar = tqdm(total=total, initial=len(progress.history), disable=silent, unit="step")
     for number in range(progress.stage, len(method.curriculum)):
@@ -149,7 +151,15 @@ def train(
             torch.manual_seed(dropout.getrandbits(63))
             where = f"step {step + 1} of {stage.name}"
             batch = collate([stage.arrange(problems[i], reasoner.markers, rng) for i in rows], reasoner.markers)
-            parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
+            try:
+                parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
+                marked = validate is not None and step + 1 in marks
+                due = folder is not None and ((step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps)
+                if marked or due:
+                    _check_finite(reasoner, where)
+            except TrainingDiverged as error:
+                last_good = f"last good checkpoint: {folder / CHECKPOINT}, {kept}" if folder and kept else "no checkpoint yet"
+                raise TrainingDiverged(f"{error}; {last_good}") from None
             entry = {"stage": stage.name, "step": step + 1, "loss": sum(parts.values()), **parts}
             entry["problems_per_second"] = len(rows) / (time.perf_counter() - started)
             progress.history.append(entry)
@@ -157,7 +167,7 @@ def train(
             bar.set_postfix({k: f"{v:.3g}" for k, v in entry.items() if k not in ("stage", "step")}, refresh=False)
             bar.set_description(stage.name, refresh=False)
             progress.stage, progress.step = number, step + 1
-            if step + 1 in marks and validate is not None:
+            if marked and validate is not None:
                 score = validate()
                 supervised.train()
                 entry["validation"] = score
@@ -165,10 +175,11 @@ def train(
                     trained = {n: p for n, p in reasoner.named_parameters() if p.requires_grad}
                     progress.best, best = score, {n: p.detach().clone() for n, p in trained.items()}
                     if folder and accelerator.is_main_process:
-                        save_tensors(folder / "best.safetensors", best)
-            due = (step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps
-            if folder and accelerator.is_main_process and due:
-                save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
+                        save_tensors(folder / BEST, best)
+            if folder and due:
+                kept = where
+                if accelerator.is_main_process:
+                    save_checkpoint(folder, reasoner, optimizer.optimizer, progress, signature)
         if not last:
             progress.stage, progress.step, tensors = number + 1, 0, {}
             optimizer.state.clear()  # accelerate keeps every optimiser it has prepared
@@ -176,6 +187,13 @@ def train(
     if best is not None:
         set_weights(reasoner, best)
     return pd.DataFrame(progress.history)
+
+
+def _check_finite(reasoner: Reasoner, where: str) -> None:
+    """A finite loss may lead to weights that are not, and best.safetensors and the checkpoint are to stay good."""
+    for name, parameter in reasoner.named_parameters():
+        if parameter.requires_grad and not parameter.isfinite().all():
+            raise TrainingDiverged(f"{name} is not finite after {where}")
 
 
 def _optimizer_step(
@@ -205,7 +223,7 @@ def _optimizer_step(
     norm = float(accelerator.clip_grad_norm_(supervised.parameters(), options.clip))
     if not math.isfinite(sum(parts.values()) + norm):
         what = f"loss {parts}, gradient norm {norm} at {where}"
-        raise TrainingDiverged(f"{what}; batch: {', '.join(batch.ids[:8])} …; last checkpoint kept")
+        raise TrainingDiverged(f"{what}; batch: {', '.join(batch.ids[:8])} …")
     optimizer.step()
     scheduler.step()
     optimizer.zero_grad()

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from latent_cot.whole import set_aside_broken
 from latent_runs.records import write_atomic
 
 INPUTS = "inputs.json"
 NEWS = ("failed.json", "stale.json")  # of the last run; gone when another begins
 RECORD = ("result.json", "answers.jsonl.gz", "executed.ipynb", "executed.txt")
-LEFT = (*RECORD, "*.safetensors", "*.safetensors.part")  # by a run, at the top of its folder
+LEFT = (*RECORD, "*.safetensors", "*.safetensors.part", "*.safetensors.broken")  # by a run, at the top of its folder
+CHECKPOINTS = ("checkpoint.safetensors", "best.safetensors")
 TRAINING = ("checkpoint.safetensors*", "best.safetensors*")  # by a training of its own, in a folder below
 
 
@@ -55,8 +57,9 @@ def claimed(out: Path, what: str) -> Iterator[None]:
         raise RuntimeError(f"no run can be made in {out}: {error}") from error
 
 
-def prepare(out: Path, inputs: Mapping[str, Any]) -> None:
-    """Leave in `out` what a killed run of the same inputs can go on from, or else nothing of former runs."""
+def prepare(out: Path, inputs: Mapping[str, Any]) -> list[str]:
+    """Leave in `out` what a killed run of the same inputs can go on from, or else nothing of former runs; return a line for
+    each checkpoint that is broken, which is set aside."""
     killed = read_inputs(out).get("key") == inputs["key"] and not (out / "result.json").exists()
     below = [path for path in out.iterdir() if path.is_dir() and not path.is_symlink() and not (path / INPUTS).exists()]
     found = [path for name in NEWS for path in out.glob(name)]
@@ -66,6 +69,7 @@ def prepare(out: Path, inputs: Mapping[str, Any]) -> None:
     for path in found:
         path.unlink()
     write_atomic(out / INPUTS, json.dumps(inputs, indent=1) + "\n")
+    return [said for folder in (out, *below) for name in CHECKPOINTS if (said := set_aside_broken(folder / name))]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from latent_runs.folders import exclusive
+from latent_runs.leash import end_with, leash
 from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
 from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import Run, grid_path, parse_value, read_grid
@@ -61,7 +62,8 @@ def record(tier: str) -> list[Path]:
 
 
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
-    """Bring targets up to date and return Snakemake's exit status; it inherits our lock, should we be killed."""
+    """Bring targets up to date and return Snakemake's exit status. Should we be killed it ends, or, where that cannot be had, holds our
+    lock."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(GRIDS / "Snakefile"), "--directory", str(ROOT)]
     command += ["--nolock", "--rerun-incomplete", "--keep-going"]
     command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
@@ -71,7 +73,7 @@ def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int
     command += ["--config", f"tier={tier}", f"seeds={' '.join(map(str, seeds))}", "--", *targets]
     # Relative to where Snakemake and its jobs run: a path may hold the separator of PYTHONPATH.
     environment = os.environ | ({"PYTHONPATH": "lib"} if IN_CHECKOUT else {})
-    process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()])
+    process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()], preexec_fn=leash())
     try:
         return process.wait()
     finally:
@@ -137,9 +139,12 @@ def main(argv: Sequence[str]) -> int:
         if argv[:1] == ["run"]:
             parser.add_argument("notebook")
             parser.add_argument("--out", required=True, type=Path)
+            parser.add_argument("--parent", type=int, metavar="PID", help="end with this process, which starts the run")
             parser.add_argument("--checked", action="store_true", help="the grid has checked the parameters already")
             parser.add_argument("parameters", nargs="*", metavar="name=value", help="values as YAML; model.n_layers=2 …")
             options = parser.parse_intermixed_args(argv[1:])
+            if options.parent:
+                end_with(options.parent)
             pairs = [text.partition("=") for text in options.parameters]
             begin = time.monotonic()
             print(f"running {options.out}", flush=True)

@@ -1,5 +1,6 @@
 """The same training on several processes, started from a notebook in which nothing has touched CUDA yet."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import patch_environment
 
 from latent_cot.training import train
+from latent_runs.leash import end_with
 
 
 def train_on(n_processes: int, *arguments: Any, folder: Path | None = None) -> pd.DataFrame:
@@ -26,7 +28,10 @@ def train_on(n_processes: int, *arguments: Any, folder: Path | None = None) -> p
     if n <= 1 or torch.cuda.is_initialized():
         return one(*arguments, folder=folder)
 
+    kernel = os.getpid()
+
     def share() -> None:
+        end_with(kernel)
         torch.set_num_threads(1)  # a forked process must not wait for threads that it did not inherit
         one(*arguments, folder=folder, progress_bar=False)
 

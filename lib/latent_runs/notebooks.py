@@ -13,6 +13,7 @@ import importlib.util
 import json
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from latent_runs.folders import claimed, prepare, read_inputs
+from latent_runs.leash import leash
 from latent_runs.places import IN_CHECKOUT, ROOT, kernel_environment
 from latent_runs.plainly import run_plainly
 from latent_runs.records import portable, read_parameters, utc_now, write_atomic
@@ -49,7 +51,9 @@ def run_notebook(
     directory, by_papermill = source.parent if IN_CHECKOUT else ROOT, importlib.util.find_spec("papermill") is not None
     executed = out / ("executed.ipynb" if by_papermill else "executed.txt")
     with claimed(out, source.stem):
-        prepare(out, {"key": inputs_key(source, parameters), "notebook": source.stem, "parameters": portable(parameters)})
+        inputs = {"key": inputs_key(source, parameters), "notebook": source.stem, "parameters": portable(parameters)}
+        for line in prepare(out, inputs):
+            print(line, file=sys.stderr, flush=True)
         try:
             if by_papermill:
                 _execute(source, directory, parameters, executed)
@@ -60,9 +64,11 @@ def run_notebook(
         except Exception as error:
             what, lines = _said(error), str(error).strip().splitlines()[-20:]
             failure = {"notebook": source.stem, "finished": utc_now(), "what": what, "error": lines}
+            see = ""
             with suppress(OSError):  # on a full disk: the error itself is what has to be said
                 write_atomic(out / "failed.json", json.dumps(failure, indent=1) + "\n")
-            raise RuntimeError(f"{source.stem} failed: {what}; see {out / 'failed.json'}") from error
+                see = f"; see {out / 'failed.json'}"
+            raise RuntimeError(f"{source.stem} failed: {what}{see}") from error
     return executed
 
 
@@ -80,8 +86,20 @@ def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], execu
             cwd=str(directory),
             progress_bar=False,
             start_timeout=300,
+            kernel_manager_class=_leashed_kernels(),
             config=Config({"ConnectionFileMixin": transport}),
         )
+
+
+def _leashed_kernels() -> type:
+    """A manager of kernels that end with this process, killed or not: one that went on would write where the next run does."""
+    from jupyter_client import AsyncKernelManager
+
+    class LeashedKernelManager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # asynchronous in its base, too
+            await super().start_kernel(preexec_fn=leash(), **options)
+
+    return LeashedKernelManager
 
 
 @contextmanager

@@ -10,7 +10,6 @@ With `--share` below one everything is that much smaller: a rehearsal, under a t
 from __future__ import annotations
 
 import argparse
-import ctypes
 import io
 import json
 import os
@@ -24,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latent_runs.folders import exclusive
+from latent_runs.leash import leash
 from latent_runs.notebooks import inputs_key, set_aside_stale
 from latent_runs.pack import write_parts
 from latent_runs.places import RECORDED, ROOT, RUNS
@@ -90,8 +90,9 @@ def _start(run: Run, log: Path, seconds: float) -> int | None:
     """One run as a process of its own: its exit status, or None if it was stopped after `seconds`."""
     arguments = [f"{name}={json.dumps(value)}" for name, value in run.arguments.items()]
     command = [sys.executable, "-m", "latent_runs.grid", "run", run.notebook, "--out", str(run.folder), *arguments]
+    ends = leash(signal.SIGTERM)  # if the queue is killed, the run stops and can be taken up at once
     with log.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, preexec_fn=_end_with_parent)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, preexec_fn=ends)
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -103,12 +104,6 @@ def _start(run: Run, log: Path, seconds: float) -> int | None:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _end_with_parent() -> None:
-    """Linux: a run whose queue was killed is told to stop, and can be taken up at once."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

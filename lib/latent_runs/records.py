@@ -110,8 +110,15 @@ def write_result(path: str | Path, **fields: Any) -> dict[str, Any]:
     }
     if record["status"] not in STATUSES:
         raise ValueError(f"status {record['status']!r} is none of {STATUSES}")
+    record["digest"] = record_digest(json.loads(json.dumps(record, allow_nan=False, default=_as_json)))
     write_atomic(path, json.dumps(record, indent=1, allow_nan=False, default=_as_json) + "\n")
     return record
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record says, however its JSON is laid out, but for its own `digest`."""
+    said = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def portable(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_runs.records import SCHEMA_VERSION
+from latent_runs.records import SCHEMA_VERSION, record_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,8 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     """Every `result.json` below `folder` as a row, nested fields as dotted columns.
 
     The column `trusted` is True for a complete run of committed code. Average those only.
-    A record that is half-written, of another schema or not JSON raises `ValueError` naming the file.
+    A record that is half-written, of another schema, not JSON, or changed since its run wrote it raises `ValueError` naming
+    the file. Those of before records had a digest are taken as they are.
     """
     import pandas as pd  # here: the grid starts faster without it
 
@@ -56,6 +57,9 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {record['schema_version']}, expected {SCHEMA_VERSION}")
-        return record | {"trusted": is_trusted(record)}
+        trusted = is_trusted(record)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a record: {error!r}") from error
+    if record.pop("digest", None) not in (None, record_digest(record)):
+        raise ValueError(f"{path} was changed since its run wrote it, so it is not trusted: delete it and run it again")
+    return record | {"trusted": trusted}
