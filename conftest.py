@@ -13,7 +13,9 @@ def pytest_configure(config):
     found = [str(path) for path in config.getini("pythonpath")]
     near = [os.path.relpath(path) for path in found]
     odd = os.pathsep in "".join(found)
-    os.environ["PYTHONPATH"] = os.pathsep.join([*near, *(f"../{path}" for path in near)] if odd else found)
+    ours = [*near, *(f"../{path}" for path in near)] if odd else found
+    others = filter(None, [os.environ.get("PYTHONPATH")])  # where there is no environment of one's own: a pack's libraries
+    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])
 
 
 def pytest_collectstart(collector):

@@ -54,7 +54,8 @@ def heat_map(title: str, columns: Seq[str], rows: Mapping[str, Seq[tuple[float, 
         return f"<td style='{look}' title='{html.escape(f'{words} {more}')}'>{html.escape(words)}{below}</td>"
 
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    lines = "".join(f"<tr><th>{html.escape(name)}</th>{''.join(cell(*item) for item in row)}</tr>" for name, row in rows.items())
+    named = {html.escape(name): "".join(cell(*item) for item in row) for name, row in rows.items()}
+    lines = "".join(f"<tr><th>{name}</th>{cells}</tr>" for name, cells in named.items())
     return f"<h3>{html.escape(title)}</h3><table class='{style}'><tr><th></th>{head}</tr>{lines}</table>"
 
 
