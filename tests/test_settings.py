@@ -13,8 +13,9 @@ from latent_cot.curriculum import Budget
 from latent_cot.methods import METHODS
 from latent_cot.models import load_reasoner
 from latent_cot.training import TrainOptions
+from latent_runs.keys import inputs_key
 from latent_runs.lesson import SHARE, Lesson
-from latent_runs.notebooks import inputs_key, run_notebook
+from latent_runs.notebooks import run_notebook
 from latent_runs.places import NOTEBOOKS
 from latent_runs.records import read_parameters
 from latent_runs.settings import GROUPS, SYNONYMS, check_parameters, classes_of, nested, typed_parameters
