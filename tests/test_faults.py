@@ -32,8 +32,8 @@ for step in range(first, steps):
     save(checkpoint, state, step + 1)
     time.sleep(0.01)
 save(folder / "model.safetensors", state, steps)
-write_result(folder / "result.json", parameters=dict(steps=steps, seed=seed, run=run), n_evaluated=1, metrics={}, wall_seconds=0.0,
-             started=utc_now(), model_fingerprint="", data_fingerprint="")
+write_result(folder / "result.json", parameters=dict(steps=steps, seed=seed, run=run), n_evaluated=1, metrics={},
+             wall_seconds=0.0, started=utc_now(), model_fingerprint="", data_fingerprint="")
 """
 RUNS = "tier: faults\nruns:\n  - {notebook: lesson, variant: a}\n"
 STEPS = 100
