@@ -61,7 +61,8 @@ recipe, reasoner, encoded = lesson.load()
 if nan_at:
     calls, supervise = itertools.count(1), recipe.supervise
     def poisoned(reasoner, batch):
-        return {name: part * (float("nan") if next(calls) == nan_at else 1) for name, part in supervise(reasoner, batch).items()}
+        factor = float("nan") if next(calls) == nan_at else 1.0
+        return {name: factor * part for name, part in supervise(reasoner, batch).items()}
     recipe = dataclasses.replace(recipe, supervise=poisoned)
 lesson.train(reasoner, recipe, encoded)
 metrics, _ = lesson.measure(reasoner, recipe)
@@ -210,7 +211,7 @@ def undisturbed(place: Place) -> dict[str, str]:
 def campaign(
     place: Place, expected: dict[str, str], kills: int, victims: Sequence[str], rng: random.Random, longest: float = 6.0
 ) -> Tally:
-    """Rounds of the grid, with a kill to each call of it, until there were so many and the last round is done."""
+    """Rounds of the grid, every kind of process killed in turn, until there were so many kills and the last round is done."""
     tally, order = Tally(), list[str]()
     while tally.kills.total() < kills:
         shutil.rmtree(place.runs, ignore_errors=True)
@@ -218,12 +219,13 @@ def campaign(
         done = False
         while not done:
             process = place.start("faults", "--jobs", "2")
-            if tally.kills.total() < kills:
+            while tally.kills.total() < kills:
                 order = order or rng.sample(list(victims), len(victims))
-                victim, delay = order.pop(), rng.uniform(0, longest)
-                if kill_one(place, process, victim, delay):
-                    tally.kills[victim] += 1
-                    print(f"kill {tally.kills.total()}: {victim}, {delay:.1f} s after it appeared", flush=True)
+                delay = rng.uniform(0, longest)
+                if not kill_one(place, process, order[-1], delay):
+                    break
+                tally.kills[order[-1]] += 1
+                print(f"kill {tally.kills.total()}: {order.pop()}, {delay:.1f} s after there was one", flush=True)
             output, _ = process.communicate(timeout=600)
             done = process.returncode == 0
             tally.lost += [f"orphan: {kind} {pids}" for kind, pids in place.orphans().items()] + place.broken()
@@ -365,7 +367,7 @@ def divergence(trouble: Trouble) -> None:
     out = trouble.place.runs / "lesson" / "diverging--s0"
     status, output = trouble.place.call("run", "lesson", "--out", str(out), "nan_at=150")
     check_whole(out / "checkpoint.safetensors")
-    named = rf"TrainingDiverged: .* at step 150 of .*last good checkpoint: {re.escape(str(out))}/checkpoint.safetensors, step 140"
+    named = rf"TrainingDiverged: .* at step 150 of .*last good checkpoint: {re.escape(str(out))}/\S+, step 140"
     trouble.refused("a loss that is no number", named, status, output)
 
 

@@ -106,6 +106,46 @@ def test_corrupt_record_is_an_error_that_names_it(path, tmp_path, text):
         load_results(tmp_path)
 
 
+def edited(record, *names, value):
+    """The record with one field set, as by hand."""
+    *path, last = names
+    inner = record
+    for name in path:
+        inner = inner[name]
+    inner[last] = value
+    return record
+
+
+@pytest.mark.parametrize(
+    ("names", "value"),
+    [
+        (["metrics", "accuracy"], 0.51),
+        (["seed"], 4),
+        (["status"], "smoke"),
+        (["git", "dirty"], True),
+        (["digest"], "0" * 64),
+        (["parameters", "method"], "codi"),
+        (["note"], "by hand"),
+    ],
+)
+def test_a_record_edited_by_hand_is_an_error_that_names_it(path, tmp_path, names, value):
+    record = records.write_result(path, **FIELDS)
+    path.write_text(json.dumps(edited(record, *names, value=value)))
+    with pytest.raises(ValueError, match=rf"{path} was changed since its run wrote it.*run it again") as error:
+        load_results(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_layout_is_no_edit_and_old_records_have_no_digest(path, tmp_path):
+    record = records.write_result(path, **FIELDS)
+    (before,) = load_results(tmp_path).to_dict("records")
+    assert "digest" not in before and before["trusted"]
+    path.write_text(json.dumps(dict(reversed(record.items())), indent=8))
+    assert load_results(tmp_path).to_dict("records") == [before]
+    path.write_text(json.dumps({name: value for name, value in record.items() if name != "digest"}))
+    assert load_results(tmp_path).to_dict("records") == [before]
+
+
 def test_the_run_that_one_starts_from_is_known_by_its_old_name_too(path, tmp_path):
     """Records of before the group `run` have `init_from` among the parameters."""
     for name, parameters in {"new": {"run": {"init_from": "x/a"}}, "old": {"init_from": "x/b"}, "none": {"run": {}}}.items():

@@ -1,5 +1,6 @@
 """Training: resume is exact, micro-batches and processes add up, divergence is named; the controls are honest."""
 
+import contextlib
 import re
 import resource
 from contextlib import contextmanager
@@ -240,12 +241,48 @@ def test_divergence_is_named_and_keeps_the_checkpoint(in_gradient, tmp_path):
         run(sick, diverging(COCONUT, 5, in_gradient), folder=tmp_path)  # steps 0-2 are stage 1, so: its third step
     assert re.search(r"step 3 of stage-2", str(divergence.value))
     assert "arithmetic/train/" in str(divergence.value)
+    assert str(divergence.value).endswith(f"last good checkpoint: {tmp_path / 'checkpoint.safetensors'}, step 2 of stage-2")
     for name, tensor in load_file(tmp_path / "checkpoint.safetensors").items():
         assert tensor.isfinite().all(), name
     heir = tiny_reasoner("gpt2")
     run(healthy, COCONUT)
     run(heir, COCONUT, folder=tmp_path)
     assert_same(weights(heir), weights(healthy))
+
+
+def test_weights_that_are_not_finite_are_neither_validated_nor_saved(tmp_path):
+    """A finite loss may lead to them: here they turn infinite behind the forward pass of the last step."""
+    reasoner, calls = tiny_reasoner("gpt2"), iter(range(10**6))
+
+    def supervise(reasoner, batch):
+        losses = COCONUT.supervise(reasoner, batch)
+        if next(calls) == N_STEPS - 1:
+            reasoner.lm.transformer.wpe.weight.data[90] = torch.inf  # a position that no problem reaches
+        return losses
+
+    with pytest.raises(TrainingDiverged, match=r"wpe.weight is not finite after step 4 of stage-2; last good checkpoint: .*step 2"):
+        run(reasoner, replace(COCONUT, supervise=supervise), validate=Validation(reasoner), folder=tmp_path)
+    for path in tmp_path.iterdir():
+        assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "best.safetensors"])
+@pytest.mark.parametrize("how", ["cut short", "flipped", "gone"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_anew(name, how, tmp_path):
+    untouched, victim, heir = (tiny_reasoner("gpt2") for _ in range(3))
+    run(untouched, COCONUT, validate=Validation(untouched))
+    with pytest.raises(Killed):
+        run(victim, killed_at(COCONUT, 6), validate=Validation(victim), folder=tmp_path)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.unlink() if how == "gone" else path.write_bytes(content[:-9] if how == "cut short" else content)
+    nothing = (name, how) == ("checkpoint.safetensors", "gone")  # is not damage: a run that has not come so far
+    with contextlib.nullcontext() if nothing else pytest.warns(match="starts anew"):
+        history = run(heir, COCONUT, validate=Validation(heir), folder=tmp_path)
+    assert len(history) == N_STEPS
+    assert_same(weights(heir), weights(untouched))
+    assert how == "gone" or (tmp_path / f"{name}.broken").exists()
 
 
 def test_a_problem_too_long_for_the_context_stops_the_run_first(tmp_path):

@@ -70,7 +70,7 @@ def estimate(plan: Plan) -> Estimate:
             least = shape.layers * LAYER_SECONDS
             reading = statistics.fmean(sum(max(least, cost / speed) for _, cost in one) for one in passes)
             seconds[gpu] += stage.steps * micros * (reading + heads / speed)
-    memory = 4 * (shape.total + plan.others) + 12 * shape.trained + heaviest  # fp32 weights; gradient and Adam's two moments
+    memory = shape.bytes + 4 * plan.others + 12 * shape.trained + heaviest  # weights; gradient and Adam's two moments
     return Estimate(shape.trained, tokens, flops, memory, steps, {gpu: s / 3600 for gpu, s in seconds.items()})
 
 

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
 from latent_cot.families import set_layers
-from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, lower_frozen
 from latent_cot.sequences import Sequence
 from latent_cot.thoughts import body, read
 from latent_cot.tokens import tiny_tokenizer
@@ -45,6 +45,7 @@ class Shape:
         lm, head, parameters = body(reasoner.lm), reasoner.lm.get_output_embeddings().weight, list(reasoner.parameters())
         width = getattr(lm.config, "head_dim", None) or lm.config.hidden_size // lm.config.num_attention_heads
         self.total = sum(p.numel() for p in parameters)
+        self.bytes = sum(p.numel() * p.element_size() for p in parameters)
         self.trained = sum(p.numel() for p in parameters if p.requires_grad)
         self.matmul, self.lora, self.writer = matrices(lm), matrices(lm, lora=True), matrices(reasoner.writer)
         self.head, self.vocabulary = head.numel(), len(head)
@@ -52,6 +53,7 @@ class Shape:
         self.attention: int = width * lm.config.num_attention_heads  # width of all heads
         self.keys: int = width * (getattr(lm.config, "num_key_value_heads", None) or lm.config.num_attention_heads)
         self.full = head.requires_grad  # all weights are trained
+        self.half = head.dtype == torch.bfloat16  # frozen weights are kept as autocast wants them
         self.frozen = not any(p.requires_grad for p in reasoner.lm.parameters())  # nothing flows back into the question
 
 
@@ -64,7 +66,7 @@ def blank_reasoner(spec: ReasonerSpec) -> Reasoner:
     config.vocab_size += 3  # <pad>, <bot>, <eot>
     with torch.device("meta"):
         lm = AutoModelForCausalLM.from_config(config)
-        return Reasoner(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec)
+        return lower_frozen(Reasoner(add_lora(lm, spec) if spec.lora_rank else lm, tiny_tokenizer(("x",)), spec))
 
 
 def cut(lm: str, n_layers: int) -> PreTrainedConfig:
@@ -106,6 +108,7 @@ def layer_bytes(spec: ReasonerSpec, precision: str) -> float:
     config.vocab_size = 8
     lm = AutoModelForCausalLM.from_config(config)
     lm = add_lora(lm, spec) if spec.lora_rank else lm.requires_grad_(spec.writer != "assistant")
+    lm = lower_frozen(Reasoner(lm, tiny_tokenizer(("x",)), replace(spec, writer="nobody", writer_options={}))).lm
     held = {p.untyped_storage().data_ptr() for p in lm.parameters()}
     counts = []
     for n in (8, 16):
@@ -132,6 +135,8 @@ def activations(shape: Shape, sequence: Sequence, per_layer: float, value: int) 
 
 def copies(shape: Shape, sequence: Sequence) -> int:
     """Bytes of the bf16 copies that autocast makes of the weights: once of trained ones, in every pass of frozen ones."""
+    if shape.half:
+        return 2 * (shape.lora + shape.writer)
     if shape.full:
         return 2 * (shape.matmul + shape.writer + shape.head)
     return 2 * (shape.matmul * (len(reads(sequence)) - shape.frozen) + shape.head * (1 + bool(sequence.teacher)))

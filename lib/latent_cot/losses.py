@@ -29,8 +29,13 @@ def language_loss(
     The LM head runs at supervised positions only (it is a third of GPT-2's work).
     """
     supervised = language.labels != IGNORED
-    logits = head(predicting[supervised]).float() if predicting.dtype != torch.float64 else head(predicting[supervised])
+    logits = _wide(head(predicting[supervised]))
     return F.cross_entropy(logits, language.labels[supervised], reduction="sum") / language.n_supervised
+
+
+def _wide(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """At least fp32: bf16 is too coarse for a softmax and for means."""
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def distillation_loss(
@@ -51,7 +56,7 @@ def distillation_loss(
     share = len(student[0]) / n_problems
     total = student[0].new_zeros(())
     for ours, theirs in zip(student, teacher, strict=True):
-        theirs = theirs.detach()
+        ours, theirs = _wide(ours), _wide(theirs.detach())
         level = measure(ours, theirs)
         if divide_by_std:
             level = level / theirs.std() ** (2 if distance == "l2" else 1)

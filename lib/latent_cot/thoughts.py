@@ -78,6 +78,7 @@ def read(
     Levels are the embedding output and each layer's output, the last one after the final norm. Problems may be padded
     on either side. `positions` overrides the count of real tokens.
     """
+    embeds = embeds.to(embeddings_of(lm).dtype)  # a thought is in its writer's own, where frozen weights are in bf16
     if context is None:  # the cache is told of no sliding window: it keeps every column, the mask says what is in reach
         empty = embeds.new_zeros(embeds.shape[0], 0, dtype=torch.bool)
         context = Context(DynamicCache(), empty, embeds.new_zeros(embeds.shape[0], state_width(lm)))

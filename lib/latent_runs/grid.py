@@ -73,8 +73,10 @@ def older(folder: Path) -> None:
 
 
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
-    """Bring targets up to date and return Snakemake's exit status. Should we be killed it ends, or, where that cannot be had,
-    holds our lock."""
+    """Bring targets up to date and return Snakemake's exit status.
+
+    Should we be killed, it ends; where that cannot be had, it holds our lock.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(GRIDS / "Snakefile"), "--directory", str(ROOT)]
     command += ["--nolock", "--rerun-incomplete", "--keep-going"]
     command += ["--quiet", "progress", "host", "reason", *(() if "--dry-run" in options else ("rules",))]
