@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +74,7 @@ class Reasoner(nn.Module):
         self.stop_head = nn.Linear(state_width(lm), 1) if spec.learned_stop else None
         self.step_decoder = StepDecoder(lm, spec.step_decoder_layers) if spec.step_decoder_layers else None
 
-    @cached_property  # asked for at every problem and token, and a vocabulary is long
+    @property
     def markers(self) -> Markers:
         return markers_of(self.tokenizer, between=self.spec.markers)
 

@@ -54,7 +54,11 @@ def add_markers(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
 
 
 def markers_of(tokenizer: PreTrainedTokenizerBase, between: bool = True) -> Markers:
-    """The marker ids of a tokenizer. `between=False`: no marker stands between question, thoughts and language."""
-    ids = tokenizer.get_vocab()
-    bot, eot = (ids[BOT], ids[EOT]) if between else (None, None)
+    """The marker ids of a tokenizer. `between=False`: no marker stands between question, thoughts and language.
+
+    Asked for at every problem and token, so that no vocabulary is read: a real one is long. Raises KeyError without markers.
+    """
+    bot, eot = tokenizer.convert_tokens_to_ids([BOT, EOT]) if between else (None, None)
+    if between and tokenizer.convert_ids_to_tokens([bot, eot]) != [BOT, EOT]:
+        raise KeyError(f"the tokenizer has no {BOT} and {EOT}")
     return Markers(tokenizer.pad_token_id, tokenizer.eos_token_id, bot, eot)
