@@ -133,8 +133,11 @@ def test_the_queue_in_rehearsal_killed_and_taken_up(clone, tmp_path, data_dir):
     process.communicate()
     done = {path.parent.name: path.stat().st_mtime_ns for path in runs.glob("*/*/result.json")}
     assert set(done) == {"smoke--s0"}
-    output, _ = the_queue(tmp_path, 80).communicate(timeout=200)
-    assert "smoke--s0: was done" in output and "cut off" in output and "does not fit" in output
+    for budget in (60, 120, 240):  # a machine that is busy otherwise may need more than one call
+        output, _ = the_queue(tmp_path, budget).communicate(timeout=2 * budget)
+        assert "smoke--s0: was done" in output and "cut off" in output and "does not fit" in output
+        if len([*runs.glob("*/*/result.json")]) > len(done):
+            break
     for path in runs.glob("*/*/result.json"):
         assert done.get(path.parent.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, "a finished run was run again"
     records_there = load_results(runs)

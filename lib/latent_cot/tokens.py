@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -58,7 +59,10 @@ def markers_of(tokenizer: PreTrainedTokenizerBase, between: bool = True) -> Mark
 
     Asked for at every problem and token, so that no vocabulary is read: a real one is long. Raises KeyError without markers.
     """
-    bot, eot = tokenizer.convert_tokens_to_ids([BOT, EOT]) if between else (None, None)
-    if between and tokenizer.convert_ids_to_tokens([bot, eot]) != [BOT, EOT]:
-        raise KeyError(f"the tokenizer has no {BOT} and {EOT}")
+    bot = eot = None
+    if between:
+        ids: Any = tokenizer.convert_tokens_to_ids([BOT, EOT])
+        if tokenizer.convert_ids_to_tokens(ids) != [BOT, EOT]:
+            raise KeyError(f"the tokenizer has no {BOT} and {EOT}")
+        bot, eot = ids
     return Markers(tokenizer.pad_token_id, tokenizer.eos_token_id, bot, eot)
