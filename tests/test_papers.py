@@ -47,7 +47,7 @@ TYPOS = {  # in each kind of place: file, what stands there (once), of which thi
     "study's key": ("codi", "reading: >-\n      With pat", "reading", "readings", "readings: Extra inputs are not permitted"),
     "study's switch": ("coconut", STUDY, "false", "hidden", "shown: Input should be a valid boolean"),
     "claim's row": ("coconut", ABOVE, "-coconut", "-cocont", "no row of this study is named 'arithmetic-cocont'; is 'ari"),
-    "claim of another study": ("coconut", ABOVE, "arithmetic-cot_long", "graph-cot", "no row of this study is named 'graph-cot'"),
+    "claim of another study": ("coconut", ABOVE, "arithmetic-cot_long", "graph-cot", "no row of this study is named 'graph-c"),
     "claim's relation": ("coconut", ABOVE, "above", "better", "is: Input should be 'above', 'below' or 'on a par with'"),
     "claim's key": ("coconut", ABOVE, "second", "than", "than: Extra inputs are not permitted"),
     "claim without mark": ("coconut", ABOVE, ", mark: V", "", "mark: Field required"),
