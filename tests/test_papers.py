@@ -11,8 +11,8 @@ GRID = [run for tier in ("tiny", "small", "paper") for run in read_grid(grid_pat
 TABLES = [table for paper in PAPERS for table in paper.tables]
 STUDIES = [study for paper in PAPERS for study in paper.studies]
 CELL = "GSM8k: {accuracy: 42.9, spread: 0.2, tokens: 25.0, mark: V}"
-PAR = "{first: arithmetic-pause, is: on a par with, second: arithmetic-no_cot, margin: 2, mark: V}"
-ABOVE = "{first: arithmetic-cot, is: above, second: arithmetic-coconut, mark: V}"
+PAR = "{first: arithmetic-pause_long, is: on a par with, second: arithmetic-no_cot_long, margin: 2, mark: V}"
+ABOVE = "{first: arithmetic-cot_long, is: above, second: arithmetic-coconut, mark: V}"
 SECTION = 'miniature", benchmark: ProsQA'
 STUDY = "where: Table 1\n    model: GPT-2\n    shown: false"
 WHOLE = "codi_long-whole: {GSM8k"
@@ -47,7 +47,7 @@ TYPOS = {  # in each kind of place: file, what stands there (once), of which thi
     "study's key": ("codi", "reading: >-\n      With pat", "reading", "readings", "readings: Extra inputs are not permitted"),
     "study's switch": ("coconut", STUDY, "false", "hidden", "shown: Input should be a valid boolean"),
     "claim's row": ("coconut", ABOVE, "-coconut", "-cocont", "no row of this study is named 'arithmetic-cocont'; is 'ari"),
-    "claim of another study": ("coconut", ABOVE, "arithmetic-cot", "graph-cot", "no row of this study is named 'graph-cot'"),
+    "claim of another study": ("coconut", ABOVE, "arithmetic-cot_long", "graph-cot", "no row of this study is named 'graph-c"),
     "claim's relation": ("coconut", ABOVE, "above", "better", "is: Input should be 'above', 'below' or 'on a par with'"),
     "claim's key": ("coconut", ABOVE, "second", "than", "than: Extra inputs are not permitted"),
     "claim without mark": ("coconut", ABOVE, ", mark: V", "", "mark: Field required"),

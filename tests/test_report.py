@@ -7,7 +7,7 @@ import pytest
 
 from latent_cot.planning import Outcome
 from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
-from latent_reports.tables import DONOR, MISSING, NONE, PAPER, build_sections, load_table, place
+from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
 from latent_runs.places import ROOT
 from latent_runs.plan import Run, grid_path, read_grid
@@ -18,9 +18,10 @@ from latent_views.plots import OUTCOMES
 
 RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"
-NAMES = ("cot", "no_cot", "no_cot_long", "coconut", "codi")
+NAMES = ("cot", "no_cot", "no_cot_long", "coconut", "codi_long")
 RUNS = [Run("tiny", "02_x", f"arithmetic-{name}", {}, 0) for name in NAMES]
 MEASURED = {"accuracy %", "seeds", "new tokens", "s/question alone", "steps in total", "test problems", "minutes"}
+AGAINST = "against No-CoT (total budget)"
 EVIL = "arithmetic-<script>alert(1)</script>|[x](javascript:1)"
 
 
@@ -95,47 +96,48 @@ def test_the_donor_rate_is_missing_where_a_record_of_before_lacks_it(folder):
 def test_deleted_record_makes_exactly_its_cells_missing(folder):
     before = cells(folder)
     for seed in (0, 1):
-        (folder / "tiny" / "02_x" / f"arithmetic-codi--s{seed}" / "result.json").unlink()
+        (folder / "tiny" / "02_x" / f"arithmetic-codi_long--s{seed}" / "result.json").unlink()
     after = cells(folder)
     changed = {(row, column) for row in before for column in before[row] if before[row][column] != after[row][column]}
-    assert {row for row, _ in changed} == {"CODI"}
+    assert {row for row, _ in changed} == {"CODI (total budget)"}
     assert MEASURED <= {column for _, column in changed} and PAPER not in {column for _, column in changed}
     assert {after[row][column] for row, column in changed} == {MISSING}
-    assert "CODI at least 30 points above No-CoT: not known, a run is missing" in notes(folder)
+    assert "CODI (total budget) at least 30 points above No-CoT (total budget): not known, a run is missing" in notes(folder)
 
 
 def test_one_seed_missing_is_said(folder):
-    (folder / "tiny" / "02_x" / "arithmetic-codi--s1" / "result.json").unlink()
-    assert (cells(folder)["CODI"]["seeds"], cells(folder)["CODI"]["accuracy %"]) == ("1 of 2", "10.0")
+    (folder / "tiny" / "02_x" / "arithmetic-codi_long--s1" / "result.json").unlink()
+    row = cells(folder)["CODI (total budget)"]
+    assert (row["seeds"], row["accuracy %"]) == ("1 of 2", "10.0")
 
 
 @pytest.mark.parametrize("change", [{"status": "smoke"}, {"status": "failed"}, {"dirty": True}])
 def test_untrusted_records_are_listed_and_never_averaged(folder, change):
     before = cells(folder)
-    write(folder, "arithmetic-codi", 2, "1111111111", **change)
+    write(folder, "arithmetic-codi_long", 2, "1111111111", **change)
     assert cells(folder) == before
     *_, apart = build_sections(load_table(folder), RUNS)
-    assert apart.table.values.tolist() == [["02_x/arithmetic-codi--s2", "tiny", change.get("status", "uncommitted code")]]
+    assert apart.table.values.tolist() == [["02_x/arithmetic-codi_long--s2", "tiny", change.get("status", "uncommitted code")]]
 
 
 def test_untrusted_record_alone_leaves_its_row_missing(tmp_path):
-    write(tmp_path, "arithmetic-codi", status="smoke")
-    assert cells(tmp_path)["CODI"]["accuracy %"] == MISSING
+    write(tmp_path, "arithmetic-codi_long", status="smoke")
+    assert cells(tmp_path)["CODI (total budget)"]["accuracy %"] == MISSING
 
 
 def test_aims(folder):
     text = notes(folder)
     assert "CoT at least 95 %: not reached, 10.0 %." in text
-    assert "Coconut at least 30 points above No-CoT: reached, 50.0 points." in text
+    assert "Coconut at least 30 points above No-CoT (total budget): reached, 50.0 points." in text
 
 
 def test_every_row_is_compared_with_answering_at_once(folder):
-    assert cells(folder)["Coconut"]["against No-CoT"] == "+50.0 points, 2 seeds: not judged"
-    for name in ("no_cot", "coconut", "cot"):
+    assert cells(folder)["Coconut"][AGAINST] == "+50.0 points, 2 seeds: not judged"
+    for name in ("no_cot_long", "coconut", "cot"):
         write(folder, f"arithmetic-{name}", 2, "1111111000" if name == "coconut" else "0100000000")
     rows = cells(folder)
-    assert rows["Coconut"]["against No-CoT"].startswith("+53.3 points [") and "3 seeds" in rows["Coconut"]["against No-CoT"]
-    assert rows["CoT"]["against No-CoT"].startswith("≈ +0.0 points") and rows["No-CoT"]["against No-CoT"] == NONE
+    assert rows["Coconut"][AGAINST].startswith("+53.3 points [") and "3 seeds" in rows["Coconut"][AGAINST]
+    assert rows["CoT"][AGAINST].startswith("≈ +0.0 points") and rows["No-CoT (total budget)"][AGAINST] == NONE
 
 
 @pytest.mark.parametrize("group", ["run", None])
@@ -177,15 +179,34 @@ def test_small_tier_says_why_it_is_far_below(tmp_path):
 
 
 def test_same_run_twice_is_refused(folder):
-    write(folder / "copy", "arithmetic-codi", 1)
+    write(folder / "copy", "arithmetic-codi_long", 1)
     with pytest.raises(ValueError, match="more than one record"):
         load_table(folder)
 
 
+def test_rows_of_another_budget_are_not_compared(folder):
+    """Nor what came before: the start counts."""
+    write(folder, "arithmetic-icot_long", 0, steps=100)
+    write(folder, "arithmetic-pause_long", 0, steps=60, parameters={"run": {"init_from": "x/02_x/arithmetic-short--s0"}})
+    write(folder, "arithmetic-short", 0, steps=40)
+    write(folder, "arithmetic-pause", 0, steps=99)
+    rows = cells(folder)
+    assert all("points" in rows[f"{name} (total budget)"][AGAINST] for name in ("iCoT", "Pause tokens"))
+    assert rows["Pause tokens"][AGAINST] == NONE
+
+
+def test_training_flops_are_added_up_and_missing_in_records_of_before(folder):
+    write(folder, "arithmetic-pause_long", 0, extra={"train_flops": 2e12},
+          parameters={"run": {"init_from": "x/02_x/arithmetic-short--s0"}})  # fmt: skip
+    write(folder, "arithmetic-short", 0, extra={"train_flops": 5e11})
+    rows = cells(folder)
+    assert rows["Pause tokens (total budget)"][FLOPS] == "2.5" and rows["CoT"][FLOPS] == MISSING
+
+
 def test_seeds_of_different_settings_are_not_averaged(folder):
-    write(folder, "arithmetic-codi", 2, parameters={"steps": 7})
-    write(folder, "arithmetic-codi", 3, parameters={"steps": 8})
-    with pytest.raises(ValueError, match=r"arithmetic-codi: seeds of different settings.*parameters\.steps"):
+    write(folder, "arithmetic-codi_long", 2, parameters={"steps": 7})
+    write(folder, "arithmetic-codi_long", 3, parameters={"steps": 8})
+    with pytest.raises(ValueError, match=r"arithmetic-codi_long: seeds of different settings.*parameters\.steps"):
         load_table(folder)
 
 

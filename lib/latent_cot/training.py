@@ -28,7 +28,8 @@ from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, 
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner, save_tensors, set_weights
-from latent_cot.sequences import Batch, Encoded, check_length, collate, length_grouped
+from latent_cot.sequences import Batch, Encoded, Sequence, check_length, collate, length_grouped
+from latent_cot.thoughts import body
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, betas=(options.betas[0], options.betas[1]), weight_decay=options.weight_decay, fused=True)
+
+
+def flops(reasoner: Reasoner, arranged: Seq[Sequence]) -> float:
+    """What an optimiser step on these problems takes in products with matrices: 2 a weight and position forward, 2 backward,
+    2 more where the weight is trained; the head at positions of language alone. Attention's own products, an assistant and a
+    step decoder are not in it; thoughts that are written in parallel count once a round."""
+    lm = body(reasoner.lm)
+    head = reasoner.lm.get_output_embeddings().weight
+    looked_up = {id(p) for module in lm.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    inside = [p for p in lm.parameters() if p.dim() > 1 and id(p) not in looked_up | {id(head)}]
+    price = [sum((6 if p.requires_grad else 4) * p.numel() for p in weights) for weights in (inside, [head])]
+    language = [len(one.language) + len(one.teacher) for one in arranged]
+    rounds = reasoner.spec.iterations or 1
+    read = sum(len(one.question) + rounds * one.n_thoughts for one in arranged) + sum(language)
+    return float(price[0] * read + price[1] * sum(language))
 
 
 def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
@@ -150,7 +166,8 @@ def train(
             dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")
             torch.manual_seed(dropout.getrandbits(63))
             where = f"step {step + 1} of {stage.name}"
-            batch = collate([stage.arrange(problems[i], reasoner.markers, rng) for i in rows], reasoner.markers)
+            arranged = [stage.arrange(problems[i], reasoner.markers, rng) for i in rows]
+            batch = collate(arranged, reasoner.markers)
             try:
                 parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
                 marked = validate is not None and step + 1 in marks
@@ -162,6 +179,7 @@ def train(
                 raise TrainingDiverged(f"{error}; {last_good}") from None
             entry = {"stage": stage.name, "step": step + 1, "loss": sum(parts.values()), **parts}
             entry["problems_per_second"] = len(rows) / (time.perf_counter() - started)
+            entry["flops"] = flops(reasoner, arranged)
             progress.history.append(entry)
             bar.update()
             bar.set_postfix({k: f"{v:.3g}" for k, v in entry.items() if k not in ("stage", "step")}, refresh=False)

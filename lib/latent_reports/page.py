@@ -19,9 +19,11 @@ HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
     "swapped with another problem's, or replaced by their mean: are they needed? Donor rate, do they carry the answer: of "
     "pairs of problems with different answers, the share in which the donor's is given when its thoughts (of CoT: its steps in "
-    "words) stand there, minus the share in which it is given when a third problem's do. Steps in total include those of the "
-    "model that a run starts from. Code: today's makes the record (same key), or older code did (its number stands until it "
-    "is run again). Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
+    "words) stand there, minus the share in which it is given when a third problem's do. Steps and FLOPs in total include "
+    "those of the model that a run starts from; a row is compared with No-CoT if both have as many steps in total. FLOPs are "
+    "of products with matrices: for a weight and position 2 forward, 2 backward, 2 more where the weight is trained. Code: "
+    "today's makes the record (same key), or older code did, and its number stands until it is run again. Marks: "
+    + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
     f"{WHAT_IS_NOISE}"
 )
 CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}

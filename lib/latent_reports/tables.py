@@ -22,7 +22,7 @@ from latent_runs.settings import Data
 from latent_tasks import arithmetic, load_task
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
-    "arithmetic": [("cot", None, 95), ("coconut", "no_cot", 30), ("codi", "no_cot", 30)],
+    "arithmetic": [("cot", None, 95), ("coconut", "no_cot_long", 30), ("codi_long", "no_cot_long", 30)],
     "graph": [("coconut", None, 90), *(("coconut", other, 30) for other in ("cot", "pause", "no_cot"))],
 }
 FROZEN_NOTEBOOK = "05_softcot_projector"
@@ -31,12 +31,14 @@ APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one
 ABLATION = "ablation_"
 PAPER, MISSING, NONE = "paper %", "missing", "·"
 DONOR = "donor rate %"
+FLOPS = "training TFLOP"
 COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
     "swapped %": ("metrics.controls.swapped", 100.0, ".1f"), "all the mean %": ("metrics.controls.mean", 100.0, ".1f"),
     DONOR: ("metrics.donor.rate", 100.0, ".1f"),
     "new tokens": ("metrics.new_tokens", 1.0, ".1f"), "s/question alone": ("metrics.seconds_alone", 1.0, ".2g"),
     "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
+    FLOPS: ("total_flops", 1e-12, ",.3g"),
     "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
 }  # fmt: skip
 OF_A_SEED = [f"parameters.{name}" for name in ("seed", "run.init_from", "run.dir", "init_from", "run_dir")]  # may differ
@@ -66,7 +68,7 @@ def place(variant: str) -> tuple[str, str]:
 
 
 def load_table(folder: str | Path) -> pd.DataFrame:
-    """`load_results` with section, method, the optimiser steps in total (NaN if a warm start has no record), and `code`:
+    """`load_results` with section, method, optimiser steps and FLOPs in total (NaN if a warm start has no record), and `code`:
     whether today's would make the record.
 
     Raises `ValueError` for a run that is there twice, and for seeds of a run that were made with different settings.
@@ -80,15 +82,16 @@ def load_table(folder: str | Path) -> pd.DataFrame:
             raise ValueError(f"{tier}, {variant}: seeds of different settings cannot be averaged: {', '.join(differ)}")
     rows = {(row["tier"], row["id"]): row for row in records.to_dict("records")}
 
-    def steps(row: Mapping) -> float:
+    def total(row: Mapping, metric: str) -> float:
         start = row.get("starts_from")
-        before = steps(rows.get((row["tier"], "/".join(Path(start).parts[-2:])), {})) if start else 0.0
-        return row.get("metrics.train_steps", float("nan")) + before
+        before = total(rows.get((row["tier"], "/".join(Path(start).parts[-2:])), {}), metric) if start else 0.0
+        return row.get(f"metrics.{metric}", float("nan")) + before
 
     section, method = ([place(variant)[i] for variant in records.variant] for i in (0, 1))
-    trusted, total = records.trusted.astype(bool), [steps(row) for row in rows.values()]
+    trusted = records.trusted.astype(bool)
+    totals = {f"total_{what}": [total(row, f"train_{what}") for row in rows.values()] for what in ("steps", "flops")}
     code = [code_of(Path(path).parent) for path in records.path]
-    return records.assign(section=section, method=method, trusted=trusted, total_steps=total, code=code)
+    return records.assign(section=section, method=method, trusted=trusted, code=code, **totals)
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -125,28 +128,28 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
     there, every = SECTIONS.get(name, MainTable(title=name, model="")), pd.concat([*scores.values()])
     papers = {method: value for method in scores if (value := beside(name, method))}
     means = {m: 100 * float(rows["metrics.accuracy"].mean()) for m, rows in scores.items() if len(rows)}
-    lines, notes = [], []
+    lines, notes, baseline = [], [], "no_cot_long" if "no_cot_long" in scores else "no_cot"
     for method, rows in scores.items():
         n, of = len(rows), every.seed.nunique()
         line = {"method": TITLES.get(method, method), "accuracy %": cell(rows, "metrics.accuracy")}
-        if (base := scores.get("no_cot")) is not None:
-            line[f"against {TITLES['no_cot']}"] = NONE if method == "no_cot" else str(difference(rows, base) or MISSING)
+        if (base := scores.get(baseline)) is not None:
+            fair = _same_budget(rows, base) and method != baseline
+            line[f"against {TITLES[baseline]}"] = str(difference(rows, base) or MISSING) if fair else NONE
         line |= {PAPER: str(papers.get(method, NONE)), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
         line["code"] = code(rows)
         line |= {column: cell(rows, *where) for column, where in COLUMNS.items()}
         if line[DONOR] == NONE and (line["swapped %"] != NONE or method == "cot"):
             line[DONOR] = MISSING  # of a run of before it was measured
+        if line[FLOPS] == NONE:
+            line[FLOPS] = MISSING
         lines.append(line)
-    for method, baseline, least in AIMS.get(name, ()):
-        unit, verdict = "points" if baseline else "%", "not known, a run is missing"
-        if {method, baseline or method} <= set(means):
-            found = means[method] - (means[baseline] if baseline else 0)
+    for method, other, least in AIMS.get(name, ()):
+        unit, verdict = "points" if other else "%", "not known, a run is missing"
+        if {method, other or method} <= set(means):
+            found = means[method] - (means[other] if other else 0)
             verdict = f"{'reached' if round(found, 6) >= least else 'not reached'}, {found:.1f} {unit}"
-        above = f" above {TITLES[baseline]}" if baseline else ""
+        above = f" above {TITLES[other]}" if other else ""
         notes.append(f"Aim: {TITLES[method]} at least {least} {unit}{above}: {verdict}.")
-    for method in [m for m in ("coconut", "codi") if {m, "no_cot_long"} <= set(means)]:
-        gap = difference(scores[method], scores["no_cot_long"])
-        notes.append(f"{TITLES[method]} against {TITLES['no_cot_long']}: {gap}.")
     below = [papers[method].number.value - mean for method, mean in means.items() if method in papers]
     if name == "gsm8k" and below and min(below) > 0:
         known = every.reindex(columns=["metrics.n_trained_on", "parameters.data.n_train", "parameters.n_train"]).bfill(axis=1)
@@ -195,6 +198,11 @@ def cell(rows: pd.DataFrame, column: str, factor: float = 100.0, form: str = ".1
     if values.empty:
         return MISSING if rows.empty else NONE
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
+
+
+def _same_budget(rows: pd.DataFrame, base: pd.DataFrame) -> bool:
+    """Whether two rows were trained for the same number of steps, those of their starts included, as far as is known."""
+    return pd.concat([rows, base]).get("total_steps", pd.Series(dtype=float)).dropna().nunique() < 2
 
 
 def code(rows: pd.DataFrame) -> str:

@@ -58,6 +58,7 @@ class Lesson:
         self.layout = layout_of(self.data)
         self._share = self.run.budget * float(os.environ.get(SHARE, 1))
         self._steps = self._trained_on = 0
+        self._flops = 0.0
         self._longest_chain, self._started = 1, False
 
     def _group(self, name: str) -> dict[str, Any]:
@@ -158,6 +159,7 @@ class Lesson:
         how = replace(self.training, **options)
         history = train_on(self.run.n_processes, reasoner, method, encoded, how, check, folder=folder)
         self._steps, self._trained_on = self._steps + len(history), len(encoded)
+        self._flops += float(history.get("flops", pd.Series(dtype=float)).sum())
         return history
 
     def asking(self, method: Method) -> dict[str, Any]:
@@ -207,7 +209,7 @@ class Lesson:
         elif self._started:
             save_reasoner(reasoner, self.folder)
         learned = reasoner.writer if only_writer else reasoner
-        counted: dict[str, Any] = {"train_steps": self._steps, "n_trained_on": self._trained_on}
+        counted: dict[str, Any] = {"train_steps": self._steps, "train_flops": self._flops, "n_trained_on": self._trained_on}
         if torch.cuda.is_available():
             counted["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         metrics = counted | {"parameters": sum(p.numel() for p in learned.parameters())} | dict(metrics)

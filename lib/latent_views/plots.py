@@ -80,7 +80,7 @@ def history_figure(history: pd.DataFrame) -> Figure:
     """Loss parts over optimiser steps, one shade a stage, with the validation accuracy on the right axis."""
     figure, axis = subplots(figsize=(8, 3.2))
     rows = history.set_axis(range(1, len(history) + 1))
-    losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "validation"], errors="ignore")
+    losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "flops", "validation"], errors="ignore")
     losses.rolling(10, min_periods=1).mean().plot(ax=axis, logy=True, xlabel="optimiser steps", ylabel="loss")
     for number, (stage, part) in enumerate(rows.groupby("stage", sort=False)):
         axis.axvspan(part.index[0] - 1, part.index[-1], color="0.5", alpha=0.06 + 0.08 * (number % 2), lw=0)

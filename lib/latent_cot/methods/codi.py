@@ -99,7 +99,10 @@ def _read_official(reasoner: Reasoner, batch: Batch, question: Context) -> Pass:
     return Pass(thinking, *read_language(reasoner, context, batch.language, behind.expand(len(hidden), -1)))
 
 
-@method("CODI", "04_codi_self_distillation", also={"codi_undistilled": "– without distillation"})
+ALSO = {"codi_long": "CODI (total budget)", "codi_undistilled": "– without distillation"}
+
+
+@method("CODI", "04_codi_self_distillation", also=ALSO)
 def codi(options: CodiOptions, budget: Budget) -> Method:
     """One stage, one cosine. The official run starts from a pretrained LM; a tiny one is warm-started from CoT."""
     kept = options.keep_last_step, options.door_offset, options.keep_only_step

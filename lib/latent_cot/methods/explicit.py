@@ -14,7 +14,7 @@ def no_cot(options: NoOptions, budget: Budget) -> Method:
     return Method("no_cot", "nobody", (budget.stage("no-cot", no_steps()),), thinks_between_markers=False)
 
 
-@method("CoT", LESSON)
+@method("CoT", LESSON, also={"cot_long": "CoT (total budget)"})
 def cot(options: NoOptions, budget: Budget) -> Method:
     """CoT-SFT: question | – | all steps, answer."""
     return Method("cot", "nobody", (budget.stage("cot", all_steps()),), thinks_between_markers=False, writes_chain=True)
@@ -25,7 +25,7 @@ class PauseOptions:
     n_thoughts: int = 4  # positions; Coconut paper: as many as Coconut has thoughts
 
 
-@method("Pause tokens", LESSON)
+@method("Pause tokens", LESSON, also={"pause_long": "Pause tokens (total budget)"})
 def pause(options: PauseOptions, budget: Budget) -> Method:
     """Pause tokens: question | n × one learned embedding | answer. Here in fine-tuning only, the papers' baseline."""
     stage = budget.stage("pause", no_steps(options.n_thoughts))
@@ -39,7 +39,7 @@ class ICoTOptions:
     smoothing: float = 4.0  # λ
 
 
-@method("iCoT", LESSON)
+@method("iCoT", LESSON, also={"icot_long": "iCoT (total budget)"})
 def icot(options: ICoTOptions, budget: Budget) -> Method:
     """iCoT: question | – | what is left of the chain, answer; a few tokens more vanish in each stage (in the paper an epoch).
 
