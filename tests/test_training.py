@@ -260,7 +260,7 @@ def test_weights_that_are_not_finite_are_neither_validated_nor_saved(tmp_path):
             reasoner.lm.transformer.wpe.weight.data[90] = torch.inf  # a position that no problem reaches
         return losses
 
-    with pytest.raises(TrainingDiverged, match=r"wpe.weight is not finite after step 4 of stage-2; last good checkpoint: .*step 2"):
+    with pytest.raises(TrainingDiverged, match=r"wpe.weight is not finite after step 4 .*good checkpoint: .*step 2"):
         run(reasoner, replace(COCONUT, supervise=supervise), validate=Validation(reasoner), folder=tmp_path)
     for path in tmp_path.iterdir():
         assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path
