@@ -105,10 +105,11 @@ gpu: $(if $(PACK),,$(STAMP)) ## the queue papermill_runs/gpu.yaml on one GPU, as
 pack: $(STAMP) ## what such a machine needs if it has no network, in parts of 40 MiB: OUT=<folder>, PYTHON_THERE=3.12
 	$(PY) -m latent_runs.pack make "$(OUT)" --python $(PYTHON_THERE)
 
-report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/
+report: $(STAMP) ## rebuild the report and README's tables from the records in papermill_runs/recorded/, and say what is of older code
 	$(GRID) run 08_paper_tables --out papermill_runs/recorded-report \
 	  records_dir=$(call quote,$(CURDIR)/papermill_runs/recorded) \
 	  out_dir=$(call quote,$(CURDIR)/papermill_runs/recorded/report) readme=$(call quote,$(CURDIR)/README.md)
+	$(GRID) older papermill_runs/recorded
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)

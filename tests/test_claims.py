@@ -215,7 +215,7 @@ def test_deleted_record_makes_exactly_its_cells_missing(folder):
         (folder / "tiny" / "02_x" / f"a-y--s{seed}" / "result.json").unlink()
     after, notes = table(folder)
     changed = {(row, column) for row in before for column in before[row] if before[row][column] != after[row][column]}
-    assert changed == {("Y", "accuracy %"), ("Y", "against X"), ("Y", "seeds")}
+    assert changed == {("Y", "accuracy %"), ("Y", "against X"), ("Y", "seeds"), ("Y", "code")}
     assert {after[row][column] for row, column in changed} == {MISSING}
     assert after["Y"]["paper, GSM8k"] == "10.0 (V)" and verdicts(folder) == ["not run"]
     assert "X above Y (V): not run, missing (tier tiny)." in notes

@@ -23,7 +23,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def test_notebook_runs_in_short(path, tmp_path):
     known, out = read_parameters(path), tmp_path / path.stem / "smoke--s0"
     short = {"run": {"budget": 0.01}, "out_dir": str(out)}
-    run_notebook(path, out, {name: value for name, value in short.items() if name in known})
+    run_notebook(path, out, {name: value for name, value in short.items() if name in known}, every_cell=True)
     if "run" in known:
         (row,) = load_results(out).to_dict("records")
         assert (row["notebook"], row["variant"], row["seed"], row["status"]) == (path.stem, "smoke", 0, "smoke")

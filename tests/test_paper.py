@@ -80,7 +80,7 @@ def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
 
 
 def test_every_row_has_lengths():
-    assert {lengths_key(run) for run in RUNS.values()} == set(LENGTHS)
+    assert {lengths_key(run) for run in (*RUNS.values(), *estimate.training_runs("gpu"))} == set(LENGTHS)
 
 
 # --- the estimate --------------------------------------------------------------------------------------------------

@@ -13,11 +13,15 @@ from latent_cot.curriculum import Budget
 from latent_cot.methods import METHODS
 from latent_cot.models import load_reasoner
 from latent_cot.training import TrainOptions
+from latent_runs.keys import inputs_key
 from latent_runs.lesson import SHARE, Lesson
-from latent_runs.notebooks import inputs_key, run_notebook
+from latent_runs.notebooks import run_notebook
 from latent_runs.places import NOTEBOOKS
 from latent_runs.records import read_parameters
 from latent_runs.settings import GROUPS, SYNONYMS, check_parameters, classes_of, nested, typed_parameters
+
+STEPS, STAGES, CODI = "02_explicit_baselines", "03_coconut_stages", "04_codi_self_distillation"
+OWN, ABLATIONS = "09_own_method", "07_ablations"
 
 
 @pytest.fixture
@@ -70,6 +74,39 @@ def test_bad_parameters_stop_before_a_kernel_starts(toy, bad, tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("lesson", "bad", "allowed"),
+    [
+        (STAGES, {"method": "pause_as_thougt"}, ["coconut", "no_curriculum", "no_thought", "pause_as_thought"]),
+        (STAGES, {"options.mixing": "unifrom"}, ["none", "uniform", "improved"]),
+        (STEPS, {"training.precision": "fp16"}, ["no", "bf16"]),
+        (STEPS, {"training.schedule": "cosin"}, ["constant_with_warmup", "cosine", "linear"]),
+        (STEPS, {"data.text": "line"}, ["lines", "joined"]),
+        (CODI, {"options.distance": "l3"}, ["l1", "l2", "smooth_l1"]),
+        (OWN, {"method": "cott"}, [*METHODS]),
+        (OWN, {"method": "cott", "options.n_thoughts": 2}, [*METHODS]),
+        (STEPS, {"model.writer": "pauze"}, ["pause", "hidden", "latent_head"]),
+        (STEPS, {"task": "grahp"}, ["arithmetic", "graph", "gsm8k-aug", "data/mine"]),
+        (STEPS, {"data.options": {"chain": "results only"}}, ["equations", "results", "operators", "sentences"]),
+        (STEPS, {"task": "graph", "data.options": {"edge_tokens": 2}}, ["1 or 3"]),
+        (STEPS, {"task": "graph", "data.options": {"dept": 2}}, ["dept"]),
+        (STEPS, {"task": "gsm8k-aug", "data.options": {"drop": True}}, ["drop"]),
+        (STEPS, {"task": "data/mine", "data.options": {"grading": "numbers"}}, ["number", "choice", "exact", "yes/no"]),
+        (STEPS, {"data.out_of_domain": {"far": {"wording": "tset"}}}, ["tset"]),
+        (STEPS, {"data.out_of_domain": {"far": {"name": "svmap"}}}, ["svamp"]),
+        (ABLATIONS, {"data.options": {"max_valu": 9}}, ["max_valu"]),
+        ("10_one_gpu", {"part": "smok"}, ["smoke", "speed"]),
+    ],
+)
+def test_values_that_are_not_there_stop_before_a_kernel_starts(lesson, bad, allowed, tmp_path, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    with pytest.raises(ValueError) as error:
+        run_notebook(lesson, tmp_path / "out", bad)
+    assert str(error.value).startswith(f"{lesson}: ") or "no method" in str(error.value)
+    assert all(name in str(error.value) for name in allowed)
+    assert not (tmp_path / "out").exists()
+
+
 def test_near_miss_is_suggested(toy):
     with pytest.raises(ValueError, match="did you mean 'seed'"):
         check_parameters(toy, {"sede": 1})
@@ -86,8 +123,6 @@ def test_untyped_parameter_is_refused(notebook):
 
 
 # --- groups --------------------------------------------------------------------------------------------------------
-
-STEPS, STAGES, CODI = "02_explicit_baselines", "03_coconut_stages", "04_codi_self_distillation"
 
 
 @pytest.mark.parametrize(
@@ -199,12 +234,14 @@ def test_a_run_depends_on_what_it_is_told_and_not_on_where_it_lies(toy):
     assert keys[0] == keys[1] and len(set(keys)) == 3
 
 
-def test_a_notebook_run_by_plain_papermill_stops_in_its_first_cell(tmp_path, monkeypatch):
-    """papermill itself takes any parameter; the message is that of `check_parameters`."""
+@pytest.mark.parametrize("bad", [{"model": {"n_layer": 2}}, {"markers": "false"}])
+def test_a_notebook_run_by_plain_papermill_stops_in_its_first_cell(bad, tmp_path, monkeypatch):
+    """papermill itself takes any parameter; the message is that of `check_parameters`. Nothing is trained or recorded."""
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    bad, out = {"model": {"n_layer": 2}}, tmp_path / "out.ipynb"
+    out = tmp_path / "out.ipynb"
     with pytest.raises(ValueError) as wanted:
         check_parameters(STAGES, bad)
+    bad |= {"run": {"dir": str(tmp_path / "run")}}
     path = str(NOTEBOOKS / f"{STAGES}.ipynb")
     with pytest.raises(papermill.PapermillExecutionError) as error:
         papermill.execute_notebook(path, str(out), bad, kernel_name="python3", cwd=str(NOTEBOOKS), progress_bar=False)
@@ -213,6 +250,26 @@ def test_a_notebook_run_by_plain_papermill_stops_in_its_first_cell(tmp_path, mon
     cells = [cell for cell in json.loads(out.read_text())["cells"] if cell["cell_type"] == "code"]
     failed = next(i for i, cell in enumerate(cells) if "".join(cell["source"]) == error.value.source)
     assert not any(cell["execution_count"] for cell in cells[failed + 1 :])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("bad", [{"lr": "1e-3"}, {"steps": 10.5}, {"seed": "0"}, {"method": "cocnut"}, {"training": "bf16"}])
+def test_a_lesson_does_not_open_with_values_of_another_kind(bad):
+    known = {key: parameter.value for key, parameter in typed_parameters(STAGES).items()}
+    with pytest.raises(ValueError, match=f"{STAGES}: {next(iter(bad))} must be "):
+        Lesson(STAGES, known | bad)
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_looks_at_what_papermill_put_into_it(path):
+    """In the first cell behind the parameters; as papermill writes its cell."""
+    book = json.loads(path.read_text())
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    at = next(i for i, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", ()))
+    names = {"In": ["", '# Parameters\nno_such_thing = "x"\n'], "no_such_thing": "x"}
+    exec("".join("".join(cell["source"]) + "\n" for cell in cells[: at + 1]), names)
+    with pytest.raises(ValueError, match=f"^{path.stem} has no parameter 'no_such_thing'"):
+        exec("".join(cells[at + 1]["source"]), names)
 
 
 # --- a lesson ------------------------------------------------------------------------------------------------------

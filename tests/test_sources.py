@@ -3,13 +3,14 @@
 import json
 import pickle
 import shutil
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
-from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, read_weights, save_reasoner, warm_start
+from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, read_weights, save_reasoner, save_tensors, warm_start
 from latent_cot.sources import UnusableModel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import tiny_tokenizer
@@ -116,3 +117,14 @@ def test_weights_that_are_not_of_a_reasoner(metadata, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors", metadata)
     with pytest.raises(UnusableModel, match="model.safetensors"):
         load_reasoner(tmp_path)
+
+
+def test_a_model_is_as_large_as_its_file(tmp_path):
+    """A file of some kilobytes that says it is a model of terabytes is refused before there is one."""
+    reasoner = build_reasoner(SPEC)
+    save_reasoner(reasoner, tmp_path / "sound")
+    load_reasoner(tmp_path / "sound")
+    claims = asdict(replace(SPEC, d_model=2_000_000, n_layers=4))
+    save_tensors(tmp_path / "huge" / "model.safetensors", dict(reasoner.named_parameters()), {"spec": json.dumps(claims)})
+    with pytest.raises(UnusableModel, match="not those of the model that it says it is"):
+        load_reasoner(tmp_path / "huge")

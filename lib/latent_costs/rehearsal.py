@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded
 from latent_cot.training import TrainOptions
+from latent_runs.cells import PARAMETERS, headless, tags
 from latent_runs.lesson import Lesson
 from latent_runs.plan import Run
 from latent_runs.settings import nested, notebook_path
@@ -39,7 +39,8 @@ class _Reached(Exception):
 
 
 def rehearse(run: Run, load_task: Callable, build_reasoner: Callable, more: Mapping[str, object] | None = None) -> Plan:
-    """Execute the notebook of `run` up to the training of its own method, without the cells tagged `needs-weights`.
+    """Execute what a run of the notebook executes (`latent_runs.cells`) up to the training of its own method, without the
+    cells tagged `needs-weights`.
 
     `load_task`, `build_reasoner` and what `more` names in full stand in for the real ones. Raises what the cells raise,
     `LookupError` if there is no such training.
@@ -61,19 +62,17 @@ def rehearse(run: Run, load_task: Callable, build_reasoner: Callable, more: Mapp
     # One problem for the test: where training problems follow those, some are left.
     namespace: dict[str, Any] = {}
     path, parameters = notebook_path(run.notebook), nested(run.arguments | {"data.n_test": 1})
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     with contextlib.ExitStack() as stack:
         for name, stand_in in stand_ins.items():
             stack.enter_context(patch(name, stand_in))
         stack.enter_context(patch.dict(os.environ, LATENT_COT_BUDGET="1"))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        for cell in cells:
-            tags = cell["metadata"].get("tags", ())
-            if "needs-weights" not in tags:
+        for cell in headless(path)["cells"]:
+            if "needs-weights" not in tags(cell):
                 try:
                     exec(compile("".join(cell["source"]), path.name, "exec"), namespace)
                 except _Reached as reached:
                     return reached.args[0]
-            if "parameters" in tags:
+            if PARAMETERS in tags(cell):
                 namespace.update(parameters)
     raise LookupError(f"{path.name} has no training cell")

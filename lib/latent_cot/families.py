@@ -62,7 +62,7 @@ def own_logits(lm: LanguageModel) -> Callable[[States], Float[Tensor, "*batch v"
 
     def logits(states):
         flat = ends(inputs_embeds=states.reshape(1, -1, states.shape[-1]), use_cache=False).logits
-        return flat.reshape(*states.shape[:-1], -1)
+        return flat.reshape(*states.shape[:-1], flat.shape[-1])
 
     return logits
 

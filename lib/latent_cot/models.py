@@ -247,7 +247,14 @@ def load_reasoner(folder: Path) -> Reasoner:
         check_whole(path)
         with safe_open(path, framework="pt") as file:
             fields = json.loads(file.metadata()["spec"])
-        reasoner = build_reasoner(ReasonerSpec(**{**fields, "words": tuple(fields["words"])}))
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        spec = ReasonerSpec(**{**fields, "words": tuple(fields["words"])})
+        if spec.lm == "tiny":  # before memory is taken for it
+            with torch.device("meta"):
+                expected = {name: tuple(weight.shape) for name, weight in build_reasoner(spec).named_parameters()}
+            if shapes != expected:
+                raise ValueError("its weights are not those of the model that it says it is")
+        reasoner = build_reasoner(spec)
         set_weights(reasoner, load_file(path))
     return reasoner
 

@@ -10,7 +10,7 @@ import pandas as pd
 from latent_reports.intervals import LEVEL
 from latent_reports.papers import PAPERS, Paper, Study
 from latent_reports.significance import MEASURES, Measure, Opinion, Verdict, corrected, difference, judge
-from latent_reports.tables import MISSING, NONE, Section, cell, provenance
+from latent_reports.tables import MISSING, NONE, Section, cell, code, provenance
 from latent_runs.plan import Run
 
 PAGE = "What reproduces and what does not, in miniature"
@@ -91,7 +91,7 @@ def _table(study: Study, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             line[measure.label] = cell(found, measure.column, measure.factor, measure.form) + _times(found, rows[base], measure)
         line |= {f"paper, {name}": str(study.numbers.get(variant, {}).get(name, NONE)) for name in study.benchmarks}
         gap = NONE if variant == base else str(difference(found, rows[base], measures[0]) or MISSING)
-        lines.append(line | {f"against {study.rows[base]}": gap, "seeds": str(len(found) or MISSING)})
+        lines.append(line | {f"against {study.rows[base]}": gap, "seeds": str(len(found) or MISSING), "code": code(found)})
     return pd.DataFrame(lines)
 
 

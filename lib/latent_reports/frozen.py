@@ -9,14 +9,14 @@ import pandas as pd
 
 from latent_reports.papers import SOFTCOT, paper_value
 from latent_reports.significance import corrected, difference, every_seed, judge
-from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, place, provenance
+from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, code, place, provenance
 from latent_runs.plan import Run
 
 
 def outcomes(records: pd.DataFrame, row: str) -> pd.DataFrame:
     """One row of every record, in the columns of a record of its own; records without it are left out."""
     names = {f"metrics.rows.{row}.{name}": f"metrics.{name}" for name in ("accuracy", "new_tokens", "correct", "vote")}
-    columns = [*names, "data_fingerprint", "seed", "parameters.task", "metrics.chance"]
+    columns = [*names, "data_fingerprint", "seed", "parameters.task", "metrics.chance", "code"]
     kept = records.reindex(columns=columns).rename(columns=names)
     kept = kept.dropna(subset="metrics.accuracy")
     return kept.explode("metrics.correct") if len(kept) else kept  # several answers a problem: a line each
@@ -43,6 +43,7 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
             "added to zero-shot": str(added or NONE),
             f"paper, {model} %": str(paper_value(name, benchmark, model) or NONE),
             "seeds": str(len(each) or MISSING),
+            "code": code(each),
             "majority %": cell(each, "metrics.vote"),
             "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),
         })  # fmt: skip

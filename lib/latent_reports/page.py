@@ -20,7 +20,8 @@ HOW_TO_READ = (
     "swapped with another problem's, or replaced by their mean: are they needed? Donor rate, do they carry the answer: of "
     "pairs of problems with different answers, the share in which the donor's is given when its thoughts (of CoT: its steps in "
     "words) stand there, minus the share in which it is given when a third problem's do. Steps in total include those of the "
-    "model that a run starts from. Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
+    "model that a run starts from. Code: today's makes the record (same key), or older code did (its number stands until it "
+    "is run again). Marks: " + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
     f"{WHAT_IS_NOISE}"
 )
 CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -49,7 +50,7 @@ def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: 
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
     """The tables with aims, without the columns on the right, and the figure, between the markers."""
     main = [table for table in tables if table.tier == tier and table.name in AIMS]
-    brief = [_markdown(replace(table, table=table.table.iloc[:, :10])) for table in main]
+    brief = [_markdown(replace(table, table=table.table.iloc[:, :11])) for table in main]
     return "\n\n".join([BEGIN, HOW_TO_READ, *brief, f"![Accuracy by method and task]({figure})", END])
 
 

@@ -17,7 +17,7 @@ from latent_cot.methods import TITLES
 from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
 from latent_reports.significance import difference
 from latent_runs.plan import Run
-from latent_runs.results import load_results
+from latent_runs.results import code_of, load_results
 from latent_runs.settings import Data
 from latent_tasks import arithmetic, load_task
 
@@ -66,7 +66,8 @@ def place(variant: str) -> tuple[str, str]:
 
 
 def load_table(folder: str | Path) -> pd.DataFrame:
-    """`load_results` with section, method and the optimiser steps in total (NaN if a warm start has no record).
+    """`load_results` with section, method, the optimiser steps in total (NaN if a warm start has no record), and `code`:
+    whether today's would make the record.
 
     Raises `ValueError` for a run that is there twice, and for seeds of a run that were made with different settings.
     """
@@ -86,7 +87,8 @@ def load_table(folder: str | Path) -> pd.DataFrame:
 
     section, method = ([place(variant)[i] for variant in records.variant] for i in (0, 1))
     trusted, total = records.trusted.astype(bool), [steps(row) for row in rows.values()]
-    return records.assign(section=section, method=method, trusted=trusted, total_steps=total)
+    code = [code_of(Path(path).parent) for path in records.path]
+    return records.assign(section=section, method=method, trusted=trusted, total_steps=total, code=code)
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -130,6 +132,7 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         if (base := scores.get("no_cot")) is not None:
             line[f"against {TITLES['no_cot']}"] = NONE if method == "no_cot" else str(difference(rows, base) or MISSING)
         line |= {PAPER: str(papers.get(method, NONE)), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
+        line["code"] = code(rows)
         line |= {column: cell(rows, *where) for column, where in COLUMNS.items()}
         if line[DONOR] == NONE and (line["swapped %"] != NONE or method == "cot"):
             line[DONOR] = MISSING  # of a run of before it was measured
@@ -192,6 +195,12 @@ def cell(rows: pd.DataFrame, column: str, factor: float = 100.0, form: str = ".1
     if values.empty:
         return MISSING if rows.empty else NONE
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
+
+
+def code(rows: pd.DataFrame) -> str:
+    """Whether today's code would make these records: "older code", or "older code 2, same key 1"."""
+    counts = rows["code"].value_counts() if "code" in rows else pd.Series(dtype=int)
+    return ", ".join(f"{name} {n}" if len(counts) > 1 else str(name) for name, n in counts.items()) or MISSING
 
 
 def provenance(tier: str, rows: pd.DataFrame) -> str:

@@ -32,4 +32,5 @@ def save_answers(
             line["donor"] = {"of": one.donor.id, "said": one.with_donor}
             line["third"] = {"of": one.third.id, "said": one.with_third}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))

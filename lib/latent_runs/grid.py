@@ -4,6 +4,7 @@
                               [-- SNAKEMAKE OPTIONS]
     python -m latent_runs.grid run NOTEBOOK --out DIR [name=value ...]
     python -m latent_runs.grid record TIER
+    python -m latent_runs.grid older [FOLDER]
 
 Snakemake (`papermill_runs/Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
 """
@@ -24,14 +25,14 @@ from pathlib import Path
 from typing import IO
 
 from latent_runs.folders import exclusive
+from latent_runs.keys import inputs_key
 from latent_runs.leash import end_with, leash
-from latent_runs.notebooks import check_parameters, inputs_key, run_notebook, set_aside_stale
-from latent_runs.places import GRIDS, IN_CHECKOUT, ROOT, RUNS, check_code_is_here, whole_paths
+from latent_runs.notebooks import check_parameters, run_notebook, set_aside_stale
+from latent_runs.places import GRIDS, IN_CHECKOUT, RECORDED, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import Run, grid_path, parse_value, read_grid
-from latent_runs.results import ANSWERS, MODEL, load_results
+from latent_runs.results import ANSWERS, MODEL, code_of, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
-REPORT_CODE = [Path(__file__).parents[1] / room for room in ("latent_reports", "latent_views")]
 
 
 def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
@@ -59,6 +60,16 @@ def record(tier: str) -> list[Path]:
         else:
             print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
     return copied
+
+
+def older(folder: Path) -> None:
+    """Say which records below a folder today's code would not make."""
+    rows = load_results(folder)
+    code = [code_of(Path(path).parent) for path in rows.path]
+    print(f"{folder}: {code.count('same key')} of {len(code)} records are what today's code makes")
+    for said, tier, name in zip(code, rows.tier, rows.id):
+        if said != "same key":
+            print(f"{said}: {tier}/{name}")
 
 
 def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int, lock: IO[str], *options: str) -> int:
@@ -157,6 +168,10 @@ def main(argv: Sequence[str]) -> int:
         if argv[:1] == ["record"]:
             parser.add_argument("tier")
             print(f"{len(record(parser.parse_args(argv[1:]).tier))} records copied to papermill_runs/recorded/")
+            return 0
+        if argv[:1] == ["older"]:
+            parser.add_argument("folder", nargs="?", type=Path, default=RECORDED)
+            older(parser.parse_args(argv[1:]).folder)
             return 0
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         parser.add_argument("tier", help="tiny, small or paper: a grid in papermill_runs/")

@@ -27,10 +27,11 @@ from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reaso
 from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
 from latent_runs.answers import save_answers
+from latent_runs.keys import inputs_key
 from latent_runs.launch import train_on
-from latent_runs.records import fingerprint_state_dict, git_state, read_parameters, utc_now, write_result
+from latent_runs.records import fingerprint_state_dict, git_state, utc_now, write_result
 from latent_runs.results import ANSWERS
-from latent_runs.settings import Data, FrozenTable, Run, check_parameters
+from latent_runs.settings import Data, FrozenTable, Run, given
 from latent_tasks import Task, load_elsewhere, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short
@@ -48,9 +49,9 @@ class Lesson:
 
     def __init__(self, name: str, namespace: Mapping[str, Any]):
         self.started, self._clock = utc_now(), time.perf_counter()
-        self.name, self.parameters = name, {key: namespace[key] for key in read_parameters(name)}
-        check_parameters(name, self.parameters)
+        self.name, self.parameters = name, given(name, namespace)
         git_state()  # the record names the commit that is here now, not one made while the lesson runs
+        self._key = inputs_key(name, self.parameters)
         self.run, self.data = Run(**self._group("run")), Data(**self._group("data"))
         self.seed: int = self.parameters.get("seed", 0)
         self.folder = Path(self.run.dir) if self.run.dir else None
@@ -223,6 +224,7 @@ class Lesson:
             tokens_per_answer=metrics.get("new_tokens"),
             wall_seconds=time.perf_counter() - self._clock,
             started=self.started,
+            key=self._key,
             status="complete" if self._share == 1 else "smoke",
             **fingerprints,
         )

@@ -6,9 +6,6 @@ starts anew.
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
 import importlib.util
 import json
 import logging
@@ -21,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from latent_runs.cells import headless
 from latent_runs.folders import claimed, prepare, read_inputs
+from latent_runs.keys import inputs_key
 from latent_runs.leash import leash
 from latent_runs.places import IN_CHECKOUT, ROOT, kernel_environment
 from latent_runs.plainly import run_plainly
@@ -32,13 +31,15 @@ SOCKET_FOLDER = 80  # bytes of its name, at most: a Unix socket's whole path has
 
 
 def run_notebook(
-    notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None, checked: bool = False
-) -> Path:
+    notebook: str | Path, out: str | Path, parameters: Mapping[str, Any] | None = None, checked: bool = False,
+    every_cell: bool = False,
+) -> Path:  # fmt: skip
     """Run a notebook in `out` and return the path of its executed copy, or without papermill of what it said, as text.
 
     The notebook gets `parameters` (a group's fields by dotted name or together) and, where it has the group `run`,
     `run.dir`: `out` as an absolute path; it must then write `result.json` there. The kernel is this interpreter, its
     directory the notebook's (that of an installed one is not ours to write to: it runs where we do).
+    Of a notebook with cells tagged `run` only these are executed (`cells`); with `every_cell` what a reader needs, too.
     On failure `failed.json` holds what the error says first and its last lines, and `RuntimeError` is raised; so it is where
     `out` cannot be written to, and `ValueError` where it is a file or holds what no run left.
     """
@@ -56,9 +57,9 @@ def run_notebook(
             print(line, file=sys.stderr, flush=True)
         try:
             if by_papermill:
-                _execute(source, directory, parameters, executed)
+                _execute(source, directory, parameters, executed, every_cell)
             else:
-                run_plainly(source, directory, parameters, executed)
+                run_plainly(headless(source, every_cell)["cells"], directory, parameters, executed)
             if records and not (out / "result.json").is_file():
                 raise RuntimeError(f"{source.stem} ended without writing result.json to its run.dir")
         except Exception as error:
@@ -72,14 +73,16 @@ def run_notebook(
     return executed
 
 
-def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], executed: Path) -> None:
+def _execute(source: Path, directory: Path, parameters: Mapping[str, Any], executed: Path, every_cell: bool) -> None:
     import papermill
     from traitlets.config import Config
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `Literal` parameters, which are there
-    with _kernel_transport() as transport:
+    with _kernel_transport() as transport, tempfile.TemporaryDirectory() as scratch:
+        to_run = Path(scratch, source.name)
+        to_run.write_text(json.dumps(headless(source, every_cell)), encoding="utf-8")
         papermill.execute_notebook(
-            _unformatted(source),
+            _unformatted(to_run),
             _unformatted(executed),
             parameters,
             kernel_name="python3",
@@ -140,26 +143,6 @@ def set_aside_stale(folder: Path, planned: Mapping[Path, str]) -> list[Path]:
     return aside
 
 
-def code_digest(notebook: str | Path, *more: Path) -> str:
-    """SHA-256 of the code of the notebook, of methods and lessons and of `more` folders, without outputs, prose, comments."""
-    cells = json.loads(notebook_path(notebook).read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    lessons = (Path(__file__).with_name(name) for name in ("lesson.py", "settings.py"))  # the latter has defaults
-    lib = Path(__file__).parents[1]
-    places = lib / "latent_tasks", lib / "latent_cot", *lessons, *more
-    return hashlib.sha256("\0".join([*code, *map(_digest, places)]).encode()).hexdigest()
-
-
-def inputs_key(notebook: str | Path, parameters: Mapping[str, Any]) -> str:
-    """SHA-256 of all that a run depends on: code, parameters, and the result of the run it starts from."""
-    values = nested(parameters)
-    run = {name: value for name, value in values.pop("run", {}).items() if name != "dir"}
-    start = Path(ROOT, run.get("init_from") or "none", "result.json")
-    parent = hashlib.sha256(start.read_bytes()).hexdigest() if start.is_file() else ""
-    text = json.dumps([code_digest(notebook), portable(values | run), parent], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _is_current(folder: Path, planned: Mapping[Path, str]) -> bool:
     inputs = read_inputs(folder)
     try:
@@ -167,10 +150,3 @@ def _is_current(folder: Path, planned: Mapping[Path, str]) -> bool:
     except (KeyError, FileNotFoundError):
         return False
     return inputs["key"] == now == planned.get(folder, now)
-
-
-@functools.cache
-def _digest(place: Path) -> str:
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-    trees = [ast.dump(ast.parse(path.read_text())) for path in files]
-    return hashlib.sha256("\0".join(trees).encode()).hexdigest()

@@ -4,16 +4,17 @@ For compute nodes with Python and torch and little else; papermill is the way wh
 """
 
 import contextlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latent_runs.cells import PARAMETERS, tags
 
-def run_plainly(notebook: Path, directory: Path, parameters: Mapping[str, Any], transcript: Path) -> None:
-    """Execute the code cells of `notebook` in `directory`, `parameters` behind the cell of that tag; what they print and
-    return goes to `transcript` as text. Raises what a cell raises."""
+
+def run_plainly(cells: Sequence[Mapping[str, Any]], directory: Path, parameters: Mapping[str, Any], transcript: Path) -> None:
+    """Execute code cells in `directory`, `parameters` behind the cell of that tag; what they print and return goes to
+    `transcript` as text. Raises what a cell raises."""
     import matplotlib
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
@@ -25,11 +26,10 @@ def run_plainly(notebook: Path, directory: Path, parameters: Mapping[str, Any], 
     os.chdir(directory)
     try:
         with transcript.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-            for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-                if cell["cell_type"] == "code":
-                    shell.run_cell("".join(cell["source"])).raise_error()
-                    if "parameters" in cell["metadata"].get("tags", ()):
-                        shell.user_ns.update(parameters)
+            for cell in cells:
+                shell.run_cell("".join(cell["source"])).raise_error()
+                if PARAMETERS in tags(cell):
+                    shell.user_ns.update(parameters)
     finally:
         os.chdir(before)
         InteractiveShell.clear_instance()

@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latent_runs.folders import exclusive
+from latent_runs.keys import inputs_key
 from latent_runs.leash import leash
-from latent_runs.notebooks import inputs_key, set_aside_stale
+from latent_runs.notebooks import set_aside_stale
 from latent_runs.pack import write_parts
 from latent_runs.places import RECORDED, ROOT, RUNS
 from latent_runs.plan import Run, grid_path, read_grid

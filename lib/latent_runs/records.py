@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 STATUSES = ("complete", "smoke", "failed")
 REQUIRED = {"parameters", "metrics", "n_evaluated", "wall_seconds", "model_fingerprint", "data_fingerprint", "started"}
-OPTIONAL = {"notebook", "variant", "seed", "tier", "tokens_per_answer", "status", "finished"}
+OPTIONAL = {"notebook", "variant", "seed", "tier", "tokens_per_answer", "status", "finished", "key"}
 SOURCE = "LATENT_COT_SOURCE"  # the file `source.json` of a pack
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "numpy", "papermill")
 
@@ -154,6 +154,17 @@ def _git_state(root: Path) -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return packed_state()
+
+
+@functools.cache
+def known_commits() -> frozenset[str] | None:
+    """All commits of this checkout; None where there is no git to ask."""
+    try:
+        command = ["git", "-C", str(ROOT), "rev-list", "--all"]
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60).decode().split()
+        return frozenset(found) if IN_CHECKOUT else None
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def packed_state() -> dict[str, Any] | None:

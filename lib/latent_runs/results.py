@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from latent_runs.records import SCHEMA_VERSION, record_digest
+from latent_runs.keys import inputs_key, parent_folder
+from latent_runs.records import SCHEMA_VERSION, known_commits, record_digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Code = Literal["same key", "older code", "unknown commit"]
 MODEL = "model.safetensors"  # beside the record whose numbers it gave
 ANSWERS = "answers.jsonl.gz"  # what it said (`latent_runs.answers`)
 
@@ -50,6 +52,22 @@ def load_results(folder: str | Path) -> pd.DataFrame:
 def is_trusted(record: Mapping[str, Any]) -> bool:
     """Whether a record may enter a table: complete, and its code not changed since its commit."""
     return record["status"] == "complete" and not (record["git"] or {}).get("dirty", False)
+
+
+def code_of(folder: Path) -> Code:
+    """Whether today's code would make the record in a folder, and the one that it started from, or older code did; where even
+    that cannot be looked up, its commit is unknown. The parent lies as it did in the record's tier."""
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    start = record["parameters"].get("run", {}).get("init_from") or record["parameters"].get("init_from")
+    parent = parent_folder(start, folder) if start else None
+    try:
+        same = record.get("key") == inputs_key(record["notebook"], record["parameters"], folder)
+    except FileNotFoundError:  # the notebook is no more
+        same = False
+    if same and (parent is None or not (parent / "result.json").is_file() or code_of(parent) == "same key"):
+        return "same key"
+    commits, commit = known_commits(), (record["git"] or {}).get("commit")
+    return "older code" if commit and (commits is None or commit in commits) else "unknown commit"
 
 
 def _read(path: Path) -> dict[str, Any]:

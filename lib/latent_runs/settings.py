@@ -3,15 +3,17 @@
 A parameter annotated `dict` whose name is a group's holds fields of a dataclass, only those that differ from its defaults:
 `model = {"n_layers": 2}`. From the command line and in grids a field is named with its group: `model.n_layers=2`.
 papermill only warns about a parameter that a notebook does not have, and exits 0; here it is an error before a kernel
-starts. papermill's own inspection drops what it cannot match (`str | None`), so the parameters cell is read with `ast`.
+starts, and in the notebook's first cell if papermill started it. papermill's own inspection drops what it cannot match
+(`str | None`), so the parameters cell is read with `ast`.
 """
 
+import ast
 import difflib
 import importlib
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -179,6 +181,45 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, Any]) -> Non
         _check(f"{name}: {key}", value, known[key].kind, listing)
         if value and (key in GROUPS or key == "options"):
             _check_group(name, key, value, parameters.get("method", ""), known)
+    _check_registered(name, known, parameters)
+
+
+def given(notebook: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """A notebook's parameters as its own namespace has them behind the parameters cell. Raises `ValueError` as
+    `check_parameters` does, also for what papermill has put there though the notebook has no such parameter."""
+    known = read_parameters(notebook)
+    found, put = {key: namespace[key] for key in known}, {*_injected(namespace.get("In", ()))}
+    check_parameters(notebook, found | {key: namespace[key] for key in put - {*known} if key in namespace})
+    return found
+
+
+def _injected(cells: Iterable[str]) -> Iterator[str]:
+    """The names in the cell that papermill puts behind the parameters cell, which begins as all of its cells do."""
+    for cell in cells:
+        if cell.startswith("# Parameters\n"):
+            yield from (node.id for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name))
+
+
+def _check_registered(name: str, known: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
+    """Methods, writers, tasks and their options, of which no annotation says which there are."""
+    if "data" not in known:  # what reads no problems
+        return
+    from latent_cot.methods import entry  # which asks all modules that register something
+    from latent_cot.writers import WRITERS
+    from latent_tasks import check_task
+
+    writer = values.get("model", {}).get("writer", "nobody")
+    if writer not in WRITERS:
+        raise ValueError(f"{name}: model.writer must be one of {', '.join(WRITERS)}, not {writer!r}")
+    data, task = values["data"], values.get("task", "arithmetic")
+    try:
+        if "method" in known:
+            entry(values["method"])
+        check_task(task, **data.get("options", {}))
+        for other in data.get("out_of_domain", {}).values():
+            check_task(**{"name": task} | dict(other))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def classes_of(group: str, method: str) -> list[type]:

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from latent_tasks import arithmetic, deduction, graphs
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
-from latent_tasks.chains import rewrite
+from latent_tasks.chains import check_chain, rewrite
 from latent_tasks.graphs import Graph, frontier, parse
-from latent_tasks.own import is_own, load_own
+from latent_tasks.own import check_grading, is_own, load_own
 from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
 
-__all__ = ["DataError", "Graph", "Problem", "Task", "frontier", "load_elsewhere", "load_task", "parse"]
+__all__ = ["DataError", "Graph", "Problem", "Task", "check_task", "frontier", "load_elsewhere", "load_task", "parse"]
 
 GENERATED: dict[str, Callable[..., Recipe]] = {
     "arithmetic": arithmetic.arithmetic,
@@ -47,8 +48,31 @@ def load_task(
         return filled(name, sizes or DEFAULT_SIZES, seed, data_dir)
     if is_own(name):
         return rewrite(load_own(name, sizes, **options), chain)
+    raise _unknown(name)
+
+
+def check_task(name: str, *, chain: str = "equations", **options: Any) -> None:
+    """Raise ValueError for what `load_task` would refuse in a name, a chain or the task's own options, without a problem."""
+    check_chain(chain)
+    own = {key: value for key, value in options.items() if key not in NOT_OF_A_RECIPE}
+    try:
+        if name in GENERATED:
+            GENERATED[name](**own)
+        elif name in BENCHMARKS:
+            signature(load_benchmark).bind(name, None, None, **own)
+        elif name not in FILLED and is_own(name):
+            signature(load_own).bind(name, None, **own)
+            check_grading(own.get("grading", "number"))
+        elif name not in FILLED:
+            raise _unknown(name)
+    except TypeError as error:
+        raise ValueError(f"task {name}, options {own}: {error}") from None
+
+
+def _unknown(name: str) -> ValueError:
     known = ", ".join((*GENERATED, *BENCHMARKS, *FILLED))
-    raise ValueError(f"unknown task {name!r}; known: {known}, or the path of a file or folder with your own, such as data/mine")
+    own = "the path of a file or folder with your own, such as data/mine"
+    return ValueError(f"unknown task {name!r}; known: {known}, or {own}")
 
 
 def filled(name: str, sizes: dict[str, int], seed: int, data_dir: str | Path | None) -> Task:

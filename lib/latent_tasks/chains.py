@@ -22,15 +22,20 @@ CHAINS = {
 }
 
 
+def check_chain(chain: str) -> None:
+    """Raise ValueError for an unknown chain."""
+    if chain not in ("equations", *CHAINS):
+        raise ValueError(f"unknown chain {chain!r}; known: equations, {', '.join(CHAINS)}")
+
+
 def rewrite(task: Task, chain: str) -> Task:
     """The task with every step `<<expression=result>>` written as `CHAINS` says; "equations" leaves it as it is.
 
     Raises ValueError for an unknown chain, DataError for a step that is no equation.
     """
+    check_chain(chain)
     if chain == "equations":
         return task
-    if chain not in CHAINS:
-        raise ValueError(f"unknown chain {chain!r}; known: equations, {', '.join(CHAINS)}")
 
     def written(problem: Problem) -> Problem:
         steps = []

@@ -40,6 +40,12 @@ def is_own(name: str) -> bool:
     return any(mark in name for mark in ("/", "\\")) or name.removesuffix(".gz").endswith(tuple(f".{kind}" for kind in KINDS))
 
 
+def check_grading(grading: str) -> None:
+    """Raise ValueError for an unknown way to judge an answer."""
+    if grading not in GRADERS:
+        raise ValueError(f"unknown grading {grading!r}; known: {', '.join(GRADERS)}")
+
+
 def load_own(path: str | Path, sizes: Mapping[str, int] | None = None, *, grading: str = "number", steps: bool = True) -> Task:
     """Read problems of one's own; `sizes` cuts each split to its first n.
 
@@ -48,8 +54,7 @@ def load_own(path: str | Path, sizes: Mapping[str, int] | None = None, *, gradin
     twice, are dropped and counted. Raises FileNotFoundError without files, ValueError for an unknown grading, DataError, with
     file and line, for what is wrong in a file.
     """
-    if grading not in GRADERS:
-        raise ValueError(f"unknown grading {grading!r}; known: {', '.join(GRADERS)}")
+    check_grading(grading)
     path = Path(path).expanduser()
     sizes, files = dict(sizes or {}), _files(path)
     splits: dict[str, tuple[Problem, ...]] = {}
