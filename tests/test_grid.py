@@ -212,10 +212,12 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
     result = json.loads((checkout.runs / "toy/toy/first--s0/result.json").read_text())
     assert result["metrics"]["own_kernel"], "the kernel is of another environment"
 
-    # Another seed joins the report; its runs are the only ones.
+    # Another seed joins the report, and so does a run that is no row of the grid; what is asked for runs alone.
+    assert checkout.call("run", "toy", "--out", str(checkout.runs / "toy/toy/mine--s0"))[0] == 0 and checkout.starts()
     status, output = checkout.call("toy", "--seeds", "1", "--only", "*/alone*")
     assert (status, checkout.starts()) == (0, ["alone--s1 False None"]), output
-    assert checkout.report() == ["toy/alone--s0", "toy/alone--s1", "toy/first--s0", "toy/second--s0"]
+    assert checkout.report() == ["toy/alone--s0", "toy/alone--s1", "toy/first--s0", "toy/mine--s0", "toy/second--s0"]
+    shutil.rmtree(checkout.runs / "toy/toy/mine--s0")
 
     # New modification times, prose and outputs change nothing.
     for path in checkout.root.rglob("*.py"):
