@@ -41,7 +41,7 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     paths = sorted(Path(folder).rglob("result.json"))
     if not paths:
         return pd.DataFrame(columns=["id", "notebook", "variant", "seed", "tier", "status", "trusted", "path"])
-    table = pd.json_normalize([read_record(path) for path in paths])
+    table = pd.json_normalize([_read(path) for path in paths])
     table.insert(0, "id", [run_id(*row) for row in table[["notebook", "variant", "seed"]].itertuples(index=False)])
     table["path"] = [str(path) for path in paths]
     starts = table.reindex(columns=["parameters.run.init_from", "parameters.init_from"]).astype(object).bfill(axis=1)
@@ -70,8 +70,7 @@ def code_of(folder: Path) -> Code:
     return "older code" if commit and (commits is None or commit in commits) else "unknown commit"
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """One record, with `trusted`. Raises `ValueError` as `load_results` does."""
+def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["schema_version"] != SCHEMA_VERSION:
