@@ -92,7 +92,7 @@ def test_a_folder_that_goes_away_is_one_line(tmp_path, notebook, capsys):
     """A file stands in its place when the record is written: nothing can be said in `failed.json`."""
     body = "from pathlib import Path\nfolder = Path(run['dir'])\nfolder.rename(folder.with_name('elsewhere'))\n"
     body += "folder.touch()\nfrom latent_runs.records import write_atomic\nwrite_atomic(folder / 'result.json', '')"
-    toy = notebook("toy", "run: dict = {}", body)
+    toy = notebook("toy", "seed: int = 0\nrun: dict = {}", body)
     out = tmp_path / "out"
     assert main(["run", str(toy), "--out", str(out)]) == 1
     error = capsys.readouterr().err

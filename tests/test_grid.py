@@ -40,7 +40,7 @@ if trouble.exists() and not resumed:
     (os.kill(os.getppid(), signal.SIGKILL), os._exit(1)) if trouble.read_text() == "kill" else 1 / 0
 write_result(folder / "result.json", parameters=dict(task=task, seed=seed, run=run), n_evaluated=1,
              metrics={"accuracy": 1.0, "own_kernel": sys.prefix == PREFIX}, wall_seconds=0.0, started=started,
-             model_fingerprint="", data_fingerprint="", status="smoke" if "budget" in run else "complete")
+             model_fingerprint=f"{task} {lr}", data_fingerprint="", status="smoke" if "budget" in run else "complete")
 """
 REPORT = """
 from pathlib import Path
@@ -212,10 +212,12 @@ def test_grid_from_first_run_to_stale_records(checkout, notebook):
     result = json.loads((checkout.runs / "toy/toy/first--s0/result.json").read_text())
     assert result["metrics"]["own_kernel"], "the kernel is of another environment"
 
-    # Another seed joins the report; its runs are the only ones.
+    # Another seed joins the report, and so does a run that is no row of the grid; what is asked for runs alone.
+    assert checkout.call("run", "toy", "--out", str(checkout.runs / "toy/toy/mine--s0"))[0] == 0 and checkout.starts()
     status, output = checkout.call("toy", "--seeds", "1", "--only", "*/alone*")
     assert (status, checkout.starts()) == (0, ["alone--s1 False None"]), output
-    assert checkout.report() == ["toy/alone--s0", "toy/alone--s1", "toy/first--s0", "toy/second--s0"]
+    assert checkout.report() == ["toy/alone--s0", "toy/alone--s1", "toy/first--s0", "toy/mine--s0", "toy/second--s0"]
+    shutil.rmtree(checkout.runs / "toy/toy/mine--s0")
 
     # New modification times, prose and outputs change nothing.
     for path in checkout.root.rglob("*.py"):
