@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def test_a_method_added_by_the_book_is_in_the_report(copy):
         if language == "python":  # its first line says which file this is
             (copy / text.partition("\n")[0].removeprefix("# ")).write_text(text.partition("\n")[2])
         else:
-            commands = text.replace(".venv/bin/python", sys.executable).replace("make ", f"make VENV={sys.prefix} ")
+            python, folder = map(shlex.quote, (sys.executable, sys.prefix))
+            commands = text.replace(".venv/bin/python", python).replace("make ", f"make VENV={folder} ")
             done = subprocess.run(["bash", "-ec", commands], cwd=copy, env=here, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = (copy / "papermill_runs" / "tiny" / "report" / "report.md").read_text()
