@@ -123,9 +123,10 @@ docs: $(STAMP) ## the reference of the packages as pages in site/, from their do
 build: $(STAMP) ## a wheel and a source archive in dist/
 	$(PY) -m hatchling build
 
-strip: $(STAMP) ## strip run metadata from the notebooks; outputs stay
+strip: $(STAMP) ## strip run metadata and progress bars from the notebooks; outputs stay
 	$(PY) -m nbstripout --keep-output --keep-count --extra-keys \
 	  "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.vscode cell.metadata.trusted" notebooks/*.ipynb
+	$(PY) tests/strip_bars.py notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
 	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from strip_bars import bars, strip
 
 import latent_cot
 from latent_runs.places import ROOT
@@ -134,6 +135,22 @@ def test_notebook_keeps_outputs_that_can_be_checked(path):
     checked = [cell for cell in cells if "nbval-check-output" in tags(cell)]
     assert len(checked) >= 2, "nbval has too little to compare"
     assert all(cell["outputs"] for cell in checked), "a checked cell without stored output passes vacuously"
+
+
+@each_notebook
+def test_notebook_stores_no_progress_bar(path):
+    assert not [cell["id"] for cell in code_cells(path) if bars(cell)], "`make strip` takes them out"
+
+
+def test_progress_bars_are_told_from_other_outputs(tmp_path):
+    def shown(text: str) -> dict:
+        return {"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": {}, "text/plain": [text]}}
+
+    kept = shown("VBox(children=(HTML(value='0%|'),))")
+    cells = [{"cell_type": "code", "source": "", "outputs": [shown("  0%|   | 0/900 [00:00<?, ?step/s]"), kept]}]
+    (tmp_path / "x.ipynb").write_text(json.dumps({"cells": cells}))
+    strip(tmp_path / "x.ipynb")
+    assert json.loads((tmp_path / "x.ipynb").read_text())["cells"][0]["outputs"] == [kept]
 
 
 @each_notebook
