@@ -28,7 +28,7 @@ from latent_cot.curriculum import (
 from latent_cot.generation import answer_batch
 from latent_cot.methods import Method, make
 from latent_cot.methods.codi import CodiOptions, supervise_codi
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_official, load_reasoner, save_reasoner
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_reasoner, save_reasoner
 from latent_cot.sequences import IGNORED, ContextTooLong, Encoded, Sequence, check_length, collate, encode, length_grouped
 from latent_cot.sources import UnusableModel
 from latent_cot.supervision import supervise_language
@@ -36,6 +36,7 @@ from latent_cot.thoughts import read, think
 from latent_cot.tiny import EdgeEmbedding
 from latent_cot.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
+from latent_cot.weights import load_official
 from latent_tasks import Problem
 
 MARKERS = Markers(pad=0, eos=1, bot=2, eot=3)

@@ -14,12 +14,13 @@ from latent_cot.generation import Answer, answer, answer_batch
 from latent_cot.methods import make
 from latent_cot.methods import softcot as softcot_module
 from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss, first_layers, instruction
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_official, save_tensors
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
 from latent_cot.supervision import supervise_language
 from latent_cot.thoughts import read, read_given, think
 from latent_cot.tokens import markers_of, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
+from latent_cot.weights import load_official, save_tensors
 from latent_tasks import Problem, load_task
 
 PROBLEMS = TASK.splits["train"]

@@ -39,7 +39,8 @@ from latent_costs.estimate import COLUMNS, LENGTHS, Estimate, blank_plan, estima
 from latent_costs.estimate import training_runs as runs_of
 from latent_costs.flops import SHAPES, Shape, cut
 from latent_costs.rehearsal import Plan, rehearse
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, smollm2_folder
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
+from latent_cot.sources import smollm2_folder
 from latent_cot.tokens import add_markers
 from latent_cot.training import train
 from latent_runs.plan import Run

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from latent_cot.models import Reasoner, save_tensors, set_weights
+from latent_cot.models import Reasoner
+from latent_cot.weights import save_tensors, set_weights
 from latent_cot.whole import set_aside_broken
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"

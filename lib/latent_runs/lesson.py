@@ -23,9 +23,10 @@ from latent_cot.decodings import Decoding, by_results, decode_all
 from latent_cot.donors import Donation, donate, donate_chains, donor_rate
 from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
-from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, save_tensors, warm_start
+from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, warm_start
 from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
+from latent_cot.weights import save_tensors
 from latent_runs.answers import save_answers
 from latent_runs.keys import inputs_key
 from latent_runs.launch import train_on

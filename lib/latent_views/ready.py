@@ -15,8 +15,9 @@ from typing import Any
 
 from latent_cot.curriculum import Budget
 from latent_cot.methods import TITLES, Method, make
-from latent_cot.models import ReasonerSpec, build_reasoner, load_official, load_reasoner
+from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner
 from latent_cot.sequences import JOINED
+from latent_cot.weights import load_official
 from latent_runs.lesson import layout_of
 from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
