@@ -32,7 +32,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -120,8 +120,11 @@ record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 cards: $(STAMP) ## write the model cards beside the shipped models, from the records
 	$(PY) -m latent_views.cards
 
-docs: $(STAMP) ## the reference of the packages as pages in site/, from their docstrings
-	$(PY) -m pdoc --output-directory site $(ROOMS)
+docs: $(STAMP) ## the reference of the packages as pages in site/reference/, from their docstrings
+	$(PY) -m pdoc --output-directory site/reference $(ROOMS)
+
+site: $(STAMP) ## the lessons, the glossary and the report as pages in site/, to read without installing; links are checked
+	$(PY) -m latent_views.site site
 
 build: $(STAMP) ## a wheel and a source archive in dist/
 	$(PY) -m hatchling build
