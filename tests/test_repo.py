@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -199,3 +200,14 @@ def test_the_glossary_names_what_there_is():
         )
         names = parts[2:] if place.startswith("latent_") else []
         assert module.is_file() and all(re.search(rf"\b{name}\b", module.read_text()) for name in names), place
+
+
+def test_nothing_is_installed_into_an_environment_that_is_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "clone").mkdir()
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / "clone")
+    (tmp_path / "clone" / ".venv").symlink_to(tmp_path / "elsewhere")
+    made = subprocess.run(["make", "setup"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    assert made.returncode and ".venv is a link to another place" in made.stderr
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
