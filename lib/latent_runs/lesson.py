@@ -125,7 +125,11 @@ class Lesson:
 
     def encode(self, reasoner: Reasoner, encoder: Callable[..., list[Encoded]] | None = None) -> list[Encoded]:
         """The training problems in token ids, without those that are too long; `encoder` as for `evaluation.evaluate`."""
-        encoded = (encoder or encode)(self.problems.splits["train"], reasoner.tokenizer, self.layout)
+        problems = self.problems.splits["train"]
+        if most := self.data.max_text_tokens:
+            texts = [p.question + " ".join(p.steps) + p.answer for p in problems]
+            problems = tuple(p for p, ids in zip(problems, reasoner.tokenizer(texts).input_ids) if len(ids) <= most)
+        encoded = (encoder or encode)(problems, reasoner.tokenizer, self.layout)
         return [problem for problem in encoded if not self.data.max_tokens or problem.n_tokens <= self.data.max_tokens]
 
     def load(self) -> tuple[Method, Reasoner, list[Encoded]]:
