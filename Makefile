@@ -88,6 +88,10 @@ bench: $(STAMP) ## measure the speed of training and generation on this machine
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')
 
+released: $(STAMP) ## ask CODI's released weights on GSM8K, SVAMP, GSM-Hard, MultiArith: MODELS="gpt2 llama" FOLDER=<weights> OUT=<folder>
+	$(PY) -m latent_reports.recheck $(or $(MODELS),gpt2) $(if $(FOLDER),--folder "$(FOLDER)") $(if $(filter-out gpu_out,$(OUT)),--out "$(OUT)") \
+	  $(if $(FIRST),--first $(FIRST)) $(if $(SAMPLES),--samples $(SAMPLES))
+
 families: $(STAMP) ## what holds for which family of models; writes README's table
 	$(PY) -m latent_reports.families --readme README.md
 

@@ -6,6 +6,7 @@ import pytest
 
 from latent_costs import official
 from latent_costs.official import FOLDER, Code, Value, differences, in_effect, page_block, read_codes, same
+from latent_reports.papers import paper_value
 from latent_runs.places import GRIDS
 from latent_runs.plan import grid_path, read_grid
 
@@ -47,8 +48,7 @@ DIFFERENT = {  # what is wrong: the value, and what is said
 @pytest.mark.parametrize("case", DIFFERENT)
 def test_a_difference_is_told(case):
     value, said = DIFFERENT[case]
-    (line,) = differences(one(**value), RUNS)
-    assert re.search(said, line)
+    assert re.search(said, "\n".join(differences(one(**value), RUNS)))
 
 
 def test_a_value_of_ours_needs_no_reason_and_no_value_needs_one():
@@ -87,6 +87,16 @@ def test_the_page_has_the_table_of_arguments_and_every_old_name():
     assert page_block(CODES) in text, "python -m latent_costs.official --page papermill_runs/papers/README.md"
     for name in [*CODES["codi"].keys["README.md"], *official.ONCE.values()]:
         assert f"`{name}`" in text
+
+
+def test_the_pages_ratios_are_those_of_the_papers_numbers():
+    text = PAGE.read_text(encoding="utf-8")
+    codi, coconut = (paper_value(name, "GSM8k").number.value for name in ("codi", "coconut"))
+    cot = paper_value("cot", "GSM8k", first="CODI").number.value
+    large = [paper_value(name, "GSM8k", "LLaMA-3.2-1B").number.value for name in ("codi", "cot")]
+    assert f'"{100 * codi / cot:.1f} % of CoT" is {codi} of {cot}' in text
+    assert f'"{100 * large[0] / large[1]:.1f} %" is {large[0]} of {large[1]}' in text
+    assert f'"{100 * codi / coconut - 100:.1f} % above Coconut" is {codi} to {coconut}: relative, {codi - coconut:.1f} points' in text
 
 
 def test_the_command_says_what_differs(monkeypatch, capsys):

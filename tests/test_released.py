@@ -5,36 +5,19 @@ import random
 
 import pytest
 import torch
+from byte_models import write_backbone
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast
 
 from latent_cot.models import ReasonerSpec, build_reasoner
 from latent_cot.released import N_THOUGHTS, RELEASED, load_released
 from latent_reports import recheck
 
-SHAPE = {"bos_token_id": 0, "eos_token_id": 0}
-CONFIGS = {
-    "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=512, **SHAPE),
-    "llama": LlamaConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        tie_word_embeddings=True, **SHAPE,
-    ),
-}  # fmt: skip
 SAVE = {"gpt2": ("pytorch_model.bin", torch.save), "llama": ("model.safetensors", save_file)}
 
 
 def write_released(name: str, folder) -> torch.nn.Module:
     """Backbone, byte-level tokenizer and a state dict as the official trainer saves it; the reasoner that it is of."""
-    words = {"<|end|>": 0} | {sign: i + 1 for i, sign in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(words, []))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    base = folder / RELEASED[name].lm.rpartition("/")[2]
-    ends = {"bos_token": "<|end|>", "eos_token": "<|end|>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends).save_pretrained(base)
-    CONFIGS[name].vocab_size = len(words)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(CONFIGS[name]).save_pretrained(base)
+    base = write_backbone(name, folder / RELEASED[name].lm.rpartition("/")[2])
     reasoner = build_reasoner(ReasonerSpec(str(base), "projection", {"width": RELEASED[name].width}, lora_rank=128), seed=1)
     for parameter in reasoner.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)  # adapters begin at zero

@@ -138,8 +138,8 @@ def same(wanted: Any, found: Any) -> bool:
     """Numbers to a percent (epochs are whole steps), lists and tuples alike."""
     if isinstance(wanted, list | tuple) and isinstance(found, list | tuple):
         return len(wanted) == len(found) and all(map(same, wanted, found))
-    if isinstance(wanted, bool) or isinstance(found, bool) or isinstance(wanted, str) or isinstance(found, str):
-        return wanted == found
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (wanted, found)):
+        return type(wanted) is type(found) and wanted == found
     return abs(wanted - found) <= 0.01 * abs(wanted)
 
 
