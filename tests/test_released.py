@@ -1,4 +1,4 @@
-"""`make released`, rehearsed: random weights in the layout of the released files, found in a folder, asked, and put in a table."""
+"""`make released`, rehearsed: random weights in the layout of the released files, found in a folder, asked, put in a table."""
 
 import json
 import random
@@ -41,10 +41,11 @@ def problems(tmp_path, monkeypatch):
     """The four sets with five problems each, in their published forms, two of which have two steps."""
     draw = random.Random(0)
     pairs = [(draw.randrange(2, 9), draw.randrange(2, 9)) for _ in range(5)]
-    gsm = [{"question": f"Ann has {a}  and  {b}?", "answer": f"<<{a}+{b}={a + b}>>\n<<{a + b}*2={2 * (a + b)}>>\n#### {2 * (a + b)}"} for a, b in pairs]
+    worked = [f"<<{a}+{b}={a + b}>>\n<<{a + b}*2={2 * (a + b)}>>\n#### {2 * (a + b)}" for a, b in pairs]
+    gsm = [{"question": f"Ann has {a}  and  {b}?", "answer": steps} for (a, b), steps in zip(pairs, worked)]
     hard = [{"input": f"Ann has {a}000 and {b}?", "target": 1000.0 * a + b} for a, b in pairs]
-    svamp = [{"Body": f"Ann has {a}", "Question": f"and {b}?", "Equation": f"( {a}.0 + {b}.0 )", "Answer": a + b} for a, b in pairs]
-    multi = [{"sQuestion": f"Ann had {a} and {b}?", "lEquations": [f"X={a}+{b}"], "lSolutions": [float(a + b)]} for a, b in pairs]
+    svamp = [{"Body": f"Ann has {a}", "Question": f"and {b}?", "Equation": f"( {a} + {b} )", "Answer": a + b} for a, b in pairs]
+    multi = [{"sQuestion": f"Ann had {a} and {b}?", "lEquations": [f"X={a}+{b}"], "lSolutions": [a + b]} for a, b in pairs]
     files = {
         "gsm8k/test.jsonl": "\n".join(map(json.dumps, gsm)), "gsm_hard/gsmhardv2.jsonl": "\n".join(map(json.dumps, hard)),
         "svamp/SVAMP.json": json.dumps(svamp), "multiarith/MultiArith.json": json.dumps(multi),
@@ -110,8 +111,8 @@ def test_what_is_missing_is_one_line(case, folder, problems, tmp_path, capsys):
     assert recheck.main(["--folder", str(where), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     wanted = {
-        "no folder": "there is no such folder", "no weights": "zen-E/CODI-gpt2: not found in", "no file": "none of model.safetensors",
-        "another model's": "does not fit",
+        "no folder": "there is no such folder", "no weights": "zen-E/CODI-gpt2: not found in",
+        "no file": "none of model.safetensors", "another model's": "does not fit",
     }  # fmt: skip
     assert wanted[case] in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
 

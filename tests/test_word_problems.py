@@ -87,7 +87,7 @@ def write(folder, mawps=(), asdiv=(), multiarith=(), svamp=(), aug=()):
     def problems(some):
         return [{"original_text": q, "equation": e, "ans": a} for q, e, a in some]
 
-    xml = "".join(f"<Problem><Question>{q}</Question><Answer>{a} (x)</Answer><Formula>{e}</Formula></Problem>" for q, e, a in asdiv)
+    xml = "".join(f"<Problem><Question>{q}</Question><Answer>{a}</Answer><Formula>{e}</Formula></Problem>" for q, e, a in asdiv)
     files = {"asdiv/ASDiv.xml": f"<a>{xml}</a>", "gsm8k_aug/train.txt": "\n".join(f"{q}||{e} #### {a}" for q, e, a in aug)}
     files |= {f"mawps/{split}set.json": json.dumps(problems(some)) for split, some in mawps}
     multi = [{"sQuestion": q, "lEquations": [e], "lSolutions": [a]} for q, e, a in multiarith]
@@ -99,7 +99,7 @@ def write(folder, mawps=(), asdiv=(), multiarith=(), svamp=(), aug=()):
 
 
 def test_no_text_of_a_test_is_trained_on_though_its_numbers_and_names_differ(tmp_path):
-    asdiv = [(f"Ann sees {n} cats and Bob {n} dogs in street {n % 7} of {n} towns. How many {'so' * n}?", f"{n}+{n}", 2 * n) for n in range(2, 60)]
+    asdiv = [(f"Ann sees {n} cats and Bob {n} dogs. How many {'so' * n}?", f"{n}+{n}", 2 * n) for n in range(2, 60)]
     write(
         tmp_path,
         mawps=[("train", [("Zoe has 7 red hats and 2. How many?", "x=7+2", 9)]), ("test", [("A fish?", "x=1+1", 2)])],

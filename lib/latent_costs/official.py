@@ -1,8 +1,8 @@
 """The paper tier beside the official configurations, key by key: `python -m latent_costs.official [--page PATH]`.
 
-`papermill_runs/papers/official/<code>.yaml` has what the official files say, each value with file, line and the line itself at a
-commit, and what stands for it in `paper.yaml`. Compared is what a row has in effect, defaults included, and what its curriculum
-comes to in epochs. `--page` writes the table "official argument, ours" of CODI's README between the page's markers.
+`papermill_runs/papers/official/<code>.yaml` has what the official files say, each value with file, line and the line itself at
+a commit, and what stands for it in `paper.yaml`. Compared is what a row has in effect, defaults included, and what its
+curriculum comes to in epochs. `--page` writes the table "official argument, ours" of CODI's README between the page's markers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from fnmatch import fnmatch
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ class Code(Part):
 
 def read_codes(folder: Path = FOLDER) -> dict[str, Code]:
     """The official codes by name."""
-    return {path.stem: Code.model_validate(parse_yaml(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.yaml"))}
+    found = {path.stem: parse_yaml(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+    return {name: Code.model_validate(content) for name, content in found.items()}
 
 
 def in_effect(run: Run) -> dict[str, Any]:
@@ -120,7 +122,8 @@ def derived(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return {
         "epochs": sum(steps) / epoch, "epochs a stage": budget.steps_per_stage / epoch,
         "epochs of the start": budget.start_steps / epoch, "epochs until a reset": found["training.reset_every"] / epoch,
-        "share of steps in warm-up": round(method.curriculum[0].warmup / sum(steps), 2), "last schedule": method.curriculum[-1].schedule,
+        "share of steps in warm-up": round(method.curriculum[0].warmup / sum(steps), 2),
+        "last schedule": method.curriculum[-1].schedule,
         "writer": given.get("model", {}).get("writer", method.writer),
         **{f"writer option {key}": writer_options.get(key, default) for key, default in projection_defaults().items()},
     }  # fmt: skip
@@ -129,9 +132,8 @@ def derived(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 @cache
 def projection_defaults() -> dict[str, Any]:
     """The writer's options that a row may leave out."""
-    kinds = Projection.__init__.__kwdefaults__ or {}
-    names = Projection.__init__.__code__.co_varnames[: Projection.__init__.__code__.co_argcount]
-    return kinds | dict(zip(names[::-1], (Projection.__init__.__defaults__ or ())[::-1]))
+    options = signature(Projection.__init__).parameters.values()
+    return {option.name: option.default for option in options if option.default is not option.empty}
 
 
 def same(wanted: Any, found: Any) -> bool:
@@ -164,17 +166,19 @@ def differences(code: Code, runs: Sequence[Run]) -> Iterator[str]:
             settings = known[run.variant] = known.get(run.variant) or in_effect(run)
             for name, wanted in value.ours.items():
                 if name not in settings or not same(wanted, settings[name]):
-                    yield f"{run.variant}: {name} is {settings.get(name)!r}, not {wanted!r} ({code.where(value)}: {value.quote})"
+                    told = f"{name} is {settings.get(name)!r}, not {wanted!r}"
+                    yield f"{run.variant}: {told} ({code.where(value)}: {value.quote})"
         if value.ours and not (value.means or value.why) and not any(says(value.written, ours) for ours in value.ours.values()):
             yield f"{code.where(value)}: {value.quote} is not {value.ours}, and nothing says why"
     named = {value.key for value in code.values} | set(code.unset)
     for file, keys in code.keys.items():
-        yield from (f"{code.repository}@{code.commit[:7]}, {file}: nothing is said of {key}" for key in keys if key not in named)
+        untold = (key for key in keys if key not in named)
+        yield from (f"{code.repository}@{code.commit[:7]}, {file}: nothing is said of {key}" for key in untold)
 
 
 def arguments(code: Code) -> str:
-    """A table in Markdown: the arguments of a README, what they were once called, what the official configurations give them, and
-    the setting here."""
+    """A table in Markdown: the arguments of a README, what they were once called, what the official configurations give them,
+    and the setting here."""
     lines = ["| official argument | once | official value | ours | |", "| --- | --- | --- | --- | --- |"]
     for key in code.keys["README.md"]:
         found = [value for value in code.values if value.key == key]
@@ -194,14 +198,15 @@ def page_block(codes: Mapping[str, Code]) -> str:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m latent_costs.official", description=__doc__.partition("\n")[0])
-    parser.add_argument("--page", type=Path, metavar="PATH", help="write the table of CODI's arguments there, between its markers")
+    parser.add_argument("--page", type=Path, metavar="PATH", help="write the table of CODI's arguments there")
     options = parser.parse_args(argv)
     codes, runs = read_codes(), read_grid(grid_path("paper"))
     wrong = [line for code in codes.values() for line in differences(code, runs)]
     print(*wrong, sep="\n", end="\n" * bool(wrong))
     for name, code in codes.items():
         told = sum(bool(value.why) for value in code.values)
-        print(f"{name}: {len(code.values)} values of {code.repository}@{code.commit[:7]}, {told} with a reason to differ or to be no setting")
+        where = f"{code.repository}@{code.commit[:7]}"
+        print(f"{name}: {len(code.values)} values of {where}, {told} with a reason to differ or to be no setting")
     if options.page:
         replace_block(options.page, page_block(codes))
     return int(bool(wrong))

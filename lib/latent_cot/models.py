@@ -147,7 +147,8 @@ def start_markers(reasoner: Reasoner) -> None:
 
 
 def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
-    """LoRA on every attention and MLP matrix (or the spec's `lora_targets`); embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A).
+    """LoRA on every attention and MLP matrix, or on the spec's `lora_targets`; embeddings stay frozen, those of <bot> and <eot>
+    too (CODI, app. A).
 
     Experts that are kept together in one parameter get it, too, but for dropout, which PEFT has for modules only.
     """

@@ -36,7 +36,7 @@ from latent_tasks import Task, load_task
 
 SETS = {"gsm8k": "GSM8k", "svamp": "SVAMP", "gsm-hard": "GSM-Hard", "multiarith": "MultiArith"}  # ours: the paper's name
 OTHERS = ("GSM8k, lowest of others' runs", "GSM8k, highest of others' runs")
-COLUMNS = ["set", "problems", "accuracy %", "paper %", "others %", "removed %", "swapped %", "donor rate %", "tokens", "ms alone"]
+COLUMNS = ["set", "problems", "accuracy %", "paper %", "others %", "removed %", "swapped %", "donor rate %", "tokens", "ms"]
 RESULTS = ["intermediate results", "problems", "all found %", "in order %", "in another's %", "paper %"]
 
 
@@ -48,8 +48,8 @@ def official_question(task: Task, n: int) -> Task:
 
 def check_set(reasoner: Reasoner, task: Task, n_controls: int, n_samples: int) -> dict[str, Any]:
     """What is known of a model on a set of problems: accuracy (of several runs: each one's), tokens and seconds; on the first
-    `n_controls` problems (0: all) the controls, the donor rate and seconds alone; the count of intermediate results, where steps
-    have some."""
+    `n_controls` problems (0: all) the controls, the donor rate and seconds alone; the count of intermediate results, where
+    steps have some."""
     problems = task.splits["test"]
     how: dict[str, Any] = {"marked": True, "layout": LAYOUT, "max_new_tokens": MAX_NEW_TOKENS}
     sampled = [Sampling(0.1, 40, 0.95, seed) for seed in range(n_samples)] or [Sampling()]
@@ -103,13 +103,13 @@ def page(name: str, checked: Mapping[str, Mapping[str, Any]], n_samples: int) ->
     found, device = RELEASED[name], "a GPU" if torch.cuda.is_available() else "a CPU"
     way = f"sampled at temperature .1, mean of {n_samples}" if n_samples else "greedily, as the official scripts do"
     few = ", ".join(f"{SETS[key]} {of['controls_n']}" for key, of in checked.items())
-    note = f"Answered {way}, on {device}. Controls, donor rate and milliseconds (one question at a time) on the first problems: "
-    note += f"{few}. ± is 1.96 standard errors over the problems. MultiArith has all 600 problems here, the official code asks 180."
+    note = f"Answered {way}, on {device}. Controls, donor rate and ms (a question at a time) on the first problems: {few}. "
+    note += "± is 1.96 standard errors over the problems. MultiArith has all 600 problems here; the official code asks 180."
     parts = [f"## {found.hub}", table(COLUMNS, rows(checked, found.model)), note]
     decoded = checked.get("gsm8k", {}).get("decoded")
     if decoded:
-        parts += ["Problems of GSM8K answered correctly whose intermediate results are all among the five likeliest tokens of a state:"]
-        parts += [table(RESULTS, result_rows(decoded, found.model))]
+        told = "Of the problems of GSM8K answered correctly, those whose intermediate results are all among a state's top five:"
+        parts += [told, table(RESULTS, result_rows(decoded, found.model))]
     return "\n\n".join(parts)
 
 
