@@ -1,12 +1,15 @@
 """The report's numbers are those of the records; what is missing is missing; nothing untrusted is averaged."""
 
 import json
+import re
 from typing import get_args
 
 import pytest
+from matplotlib.figure import Figure
 
 from latent_cot.planning import Outcome
-from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
+from latent_reports.page import BEGIN, END, readme_block, slug, update_readme, write_report
+from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
 from latent_runs.places import ROOT
@@ -20,14 +23,14 @@ RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"
 NAMES = ("cot", "no_cot", "no_cot_long", "coconut", "codi_long")
 RUNS = [Run("tiny", "02_x", f"arithmetic-{name}", {}, 0) for name in NAMES]
-MEASURED = {"accuracy %", "seeds", "new tokens", "s/question alone", "steps in total", "test problems", "minutes"}
+MEASURED = {"accuracy %", "seeds", "new tokens", "steps in total", "test problems", "minutes"}
 AGAINST = "against No-CoT (total budget)"
 EVIL = "arithmetic-<script>alert(1)</script>|[x](javascript:1)"
 
 
 def write(folder, variant, seed=0, correct="1111100000", *, status="complete", dirty=False, steps=100, extra=None, **change):
     metrics = {"accuracy": correct.count("1") / len(correct), "correct": correct, "new_tokens": 2.0, "n": len(correct)}
-    metrics |= {"seconds_alone": 0.01, "seconds_batched": 0.001, "train_steps": steps}
+    metrics |= {"train_steps": steps}
     if "coconut" in variant:
         metrics["controls"] = {"removed": 0.1, "swapped": 0.2, "mean": 0.3}
         shares = dict.fromkeys(FRONTIER, 0.2 + 0.2 * seed)
@@ -40,7 +43,7 @@ def write(folder, variant, seed=0, correct="1111100000", *, status="complete", d
         "schema_version": 1, "notebook": "02_x", "variant": variant, "seed": seed, "tier": "tiny", "status": status,
         "parameters": {"n_train": 9973, "init_from": ""}, "metrics": metrics, "n_evaluated": len(correct),
         "wall_seconds": 60.0, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00",
-        "device": {"name": "cpu & co", "cores": 2, "gpus": 0, "threads": 1}, "data_fingerprint": "d",
+        "device": {"name": "cpu & co", "cores": 2, "gpus": 0, "threads": 1}, "data_fingerprint": "d", "model_fingerprint": "m",
         "git": {"commit": "c0ffee0123", "dirty": dirty}, **change,
     }  # fmt: skip
     path = folder / record["tier"] / "02_x" / f"{variant.replace('/', '_')}--s{seed}" / "result.json"
@@ -91,6 +94,17 @@ def test_the_donor_rate_is_missing_where_a_record_of_before_lacks_it(folder):
     for name in ("cot", "coconut"):
         write(folder, f"arithmetic-{name}", 2, extra={"donor": {"n": 9, "given": 0.5, "otherwise": 0.1, "rate": 0.4}})
     assert [cells(folder)[name][DONOR] for name in ("CoT", "Coconut")] == ["40.0", "40.0"]
+
+
+def test_times_are_those_of_the_very_model_else_missing(folder):
+    alone, batched = ({"median": m, "low": m / 2, "high": 2 * m, "n": 60} for m in (0.01, 0.001))
+    timed = {"alone": alone, "batched": batched}
+    of = {"coconut": "m", "cot": "another model"}
+    runs = {f"02_x/arithmetic-{name}--s{seed}": timed | {"model_fingerprint": of[name]} for name in of for seed in (0, 1)}
+    (folder / "tiny" / "latency.json").write_text(json.dumps({"runs": runs}))
+    rows = cells(folder)
+    assert (rows["Coconut"][ALONE.label], rows["Coconut"][BATCHED.label]) == ("10.0 (5.0 to 20.0)", "1.00 (0.50 to 2.00)")
+    assert (rows["CoT"][ALONE.label], rows["No-CoT"][ALONE.label]) == (MISSING, MISSING), "of another model; of none"
 
 
 def test_deleted_record_makes_exactly_its_cells_missing(folder):
@@ -227,7 +241,7 @@ def test_text_is_escaped(tmp_path):
     write_report(build_sections(load_table(tmp_path), RUNS), {}, tmp_path / "out")
     for name in ("report.html", "report.md"):
         text = (tmp_path / "out" / name).read_text()
-        assert "<script" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
+        assert "<script>alert" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
     assert r"\|\[x\](javascript:1)" in text
 
 
@@ -236,8 +250,31 @@ def test_without_records_all_is_missing(tmp_path):
     write_report(build_sections(records, RUNS), {}, tmp_path / "out")
     assert {row["accuracy %"] for row in cells(tmp_path).values()} == {MISSING}
     assert cells(tmp_path)["CoT"][PAPER] == "42.9 ± 0.2 (V)"
-    assert "nothing recorded" in (tmp_path / "out" / "report.md").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| CoT |" not in text and "Tier tiny: Arithmetic, GSM8k-Aug in miniature." in text, "a line, not a table of gaps"
     assert build_sections(records, []) == []
+
+
+def test_the_report_can_be_found_through(folder):
+    """Every entry of the contents leads to a heading, and the page begins with what became of the aims."""
+    write(folder, "graph-cot", 0, status="smoke")
+    write_report(build_sections(load_table(folder), RUNS), {}, folder / "out")
+    page, text = ((folder / "out" / name).read_text() for name in ("report.html", "report.md"))
+    links, ids = set(re.findall(r'href="#([^"]+)"', page)), re.findall(r'id="([^"]+)"', page)
+    assert links and links <= {*ids} and len(ids) == len({*ids})
+    headings = {slug(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#")}
+    assert {*re.findall(r"\(#([^)]+)\)", text)} <= headings
+    assert text.index("Aim: Coconut at least 30 points above") < text.index("## Contents") < text.index("| CoT |")
+
+
+def test_figures_say_what_they_show(tmp_path):
+    figure = Figure(label="What is to be seen & why")
+    figure.subplots().plot([1, 2])
+    for _ in range(2):
+        write_report([], {"curve": figure}, tmp_path)
+        page = (tmp_path / "report.html").read_text()
+        assert 'aria-label="What is to be seen &amp; why"><svg' in page
+    assert "![What is to be seen & why](curve.png)" in (tmp_path / "report.md").read_text()
 
 
 def test_readme_is_updated_between_its_markers(folder, tmp_path):

@@ -30,6 +30,7 @@ from latent_cot.evaluation import evaluate, measure
 from latent_cot.generation import Sampling
 from latent_cot.models import Reasoner
 from latent_cot.released import LAYOUT, MAX_NEW_TOKENS, N_THOUGHTS, RELEASED, load_released
+from latent_cot.timing import interleaved
 from latent_reports.papers import paper_value
 from latent_runs.records import utc_now, write_atomic
 from latent_tasks import Task, load_task
@@ -55,9 +56,10 @@ def check_set(reasoner: Reasoner, task: Task, n_controls: int, n_samples: int) -
     sampled = [Sampling(0.1, 40, 0.95, seed) for seed in range(n_samples)] or [Sampling()]
     runs = [evaluate(reasoner, task, problems, N_THOUGHTS, sampling=sampling, **how) for sampling in sampled]
     few = problems[: n_controls or None]
-    metrics, asked = measure(reasoner, task, few, N_THOUGHTS, **how)
+    metrics, _ = measure(reasoner, task, few, N_THOUGHTS, **how)
     donations = donate(reasoner, few, N_THOUGHTS, **how)
-    found = {name: metrics[name] for name in ("controls", "seconds_alone")} | {"controls_n": len(few)}
+    alone = {"alone": lambda i: evaluate(reasoner, task, few[i : i + 1], N_THOUGHTS, **how)}
+    found = {"controls": metrics["controls"], "controls_n": len(few), "seconds": interleaved(alone, min(20, len(few)))["alone"]}
     found |= {"n": len(problems), "accuracy": fmean(run.accuracy for run in runs), "runs": [run.metrics for run in runs]}
     found |= {"new_tokens": runs[0].metrics["new_tokens"], "donor": donor_rate(task, donations)}
     return found | {"decoded": by_results(decode_all(reasoner, runs[0]), grade=task.grade)}
@@ -78,7 +80,7 @@ def rows(checked: Mapping[str, Mapping[str, Any]], model: str) -> list[list[str]
             SETS[name], f"{found['n']:,}", f"{percent(found['accuracy'])} ± {100 * half:.1f}",
             str(paper_value("codi", SETS[name], model, "CODI") or "–"), " to ".join(f"{value:g}" for value in others) or "–",
             percent(controls["removed"]), percent(controls["swapped"]), percent(donor and donor["rate"]),
-            f"{found['new_tokens']:.1f}", f"{1000 * found['seconds_alone']:.0f}",
+            f"{found['new_tokens']:.1f}", f"{1000 * found['seconds']['median']:.0f}",
         ])  # fmt: skip
     return made
 
