@@ -184,7 +184,8 @@ def test_what_a_cell_raises_without_papermill_is_the_run_s_failure(notebook, tmp
 def packed(tmp_path, monkeypatch):
     """A pack of some data in parts of 1 KiB."""
     data = tmp_path / "data"
-    files = {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "svamp/SVAMP.json": "[]", "other/file": "no"}
+    files = {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "svamp/SVAMP.json": "[]"}
+    files |= {"other/file": "no"}
     for name, text in files.items():
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text(text)
