@@ -76,7 +76,8 @@ def test_a_line_has_its_value(quote, key, value):
 def test_what_is_compared_is_what_a_run_has_in_effect():
     runs = {run.variant: run for run in RUNS}
     codi, coconut = in_effect(runs["gpt2_aug-codi"]), in_effect(runs["gsm8k-coconut"])
-    assert (codi["options.divide_by_std"], codi["model.lora_alpha"], codi["writer"]) == (True, 32, "projection")  # defaults
+    names = "options.divide_by_std", "model.lora_alpha", "model.writer", "model.writer_options.norm"
+    assert [codi[name] for name in names] == [True, 32, "projection", True]  # defaults
     assert round(codi["epochs"], 1) == 40 and codi["share of steps in warm-up"] == 0.03
     assert coconut["after"] == "gsm8k-cot" and round(coconut["epochs"], 1) == 3 * 3 + 13
     assert all(round(in_effect(runs[name])["epochs"], 1) == 50 for name in ("gsm8k_50-coconut", "gsm8k-no_curriculum"))

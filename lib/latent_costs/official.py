@@ -124,8 +124,8 @@ def derived(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
         "epochs of the start": budget.start_steps / epoch, "epochs until a reset": found["training.reset_every"] / epoch,
         "share of steps in warm-up": round(method.curriculum[0].warmup / sum(steps), 2),
         "last schedule": method.curriculum[-1].schedule,
-        "writer": given.get("model", {}).get("writer", method.writer),
-        **{f"writer option {key}": writer_options.get(key, default) for key, default in projection_defaults().items()},
+        "model.writer": given.get("model", {}).get("writer", method.writer),
+        **{f"model.writer_options.{key}": writer_options.get(key, default) for key, default in projection_defaults().items()},
     }  # fmt: skip
 
 
