@@ -91,6 +91,7 @@ SYNONYMS = {  # what others call it: what it is called here
     "warmup": "warmup_steps num_warmup_steps warmup_ratio n_warmup",
     "schedule": "scheduler lr_scheduler lr_scheduler_type",
     "precision": "bf16 fp16 dtype torch_dtype mixed_precision amp half",
+    "reset_every": "reset_optimizer",
     "checkpoint_every": "save_steps save_every checkpoint_steps",
     "validations": "eval_steps eval_every n_validations",
     "lm": "model_name model_name_or_path base_model model_id backbone pretrained model_path llm hf_model",
