@@ -207,6 +207,20 @@ def test_an_edge_of_three_tokens_is_the_same_graph():
         load_task("graph", edge_tokens=2)
 
 
+def test_steps_may_be_all_that_can_be_reached():
+    path, wide = (load_task("graph", sizes={"test": 30}, steps=steps).splits["test"] for steps in ("path", "frontier"))
+    for one, all_ in zip(path, wide, strict=True):
+        assert (one.question, one.answer) == (all_.question, all_.answer)
+        graph = parse(one.question)
+        assert [{*step.split()} for step in all_.steps] == [frontier(graph, k) for k in range(1, 4)]
+        assert all(node in step.split() for node, step in zip(one.steps, all_.steps, strict=True))
+    assert any(" " in step for problem in wide for step in problem.steps)
+    chain = [load_task("graph", sizes={"test": 30}, width=1, steps=steps).splits for steps in ("path", "frontier")]
+    assert chain[0] == chain[1]
+    with pytest.raises(ValueError, match="steps='wide' must be"):
+        load_task("graph", steps="wide")
+
+
 def test_splits_that_are_not_published_are_generated(tmp_path):
     generated = load_task("prosqa-generated", sizes={"train": 6, "valid": 3, "test": 2})
     folder = tmp_path / "prosqa"
@@ -448,7 +462,7 @@ def test_last_number(text, number):
         (grading.grade_true_false, "True", ["The answer is: True", "False ### true."], ["False", "", "### False"]),
         (grading.grade_letter, "B", ["(B)", "The answer is: B", "A or B", "### B) 7"], ["b", "### A not B", "Because"]),
         (parity.grade_parity, "odd", ["The answer is: odd", "even odd", "even ### odd"], ["even", "The answer is: even", ""]),
-        (multiplication.grade_digits, "2 4 1 6", ["2 2 2 0 The answer is: 2 4 1 6", "### 2 4 1 6"], ["2 4 1", "6142", "", "? ?"]),
+        (multiplication.grade_digits, "2 4 1 6", ["2 2 2 0 The answer is: 2 4 1 6", "### 2 4 1 6"], ["2 4 1", "6142", ""]),
         (grading.grade_yes_no, "no", ["So the answer is no.", "### No"], ["yes", "know", "The answer is: Yes"]),
     ],
 )  # fmt: skip

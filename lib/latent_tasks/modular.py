@@ -47,8 +47,8 @@ def after(value: int, operation: Operation) -> int:
 
 def parse(problem: Problem) -> tuple[int, list[Operation]]:
     """Start and operations, read back from a question."""
-    start, operations, _ = QUESTION.fullmatch(problem.question).groups()  # type: ignore[union-attr]
-    return int(start), [(sign, int(operand)) for sign, operand in re.findall(r"([+*]) (\d+)", operations)]
+    operations = re.findall(r"([+*]) (\d+)", problem.question)
+    return int(problem.question.split()[0]), [(sign, int(operand)) for sign, operand in operations]
 
 
 def canonical(start: int, operations: list[Operation]) -> str:

@@ -46,7 +46,7 @@ def multiplication(*, n_steps: int = 3, n_digits: int = 3) -> Recipe:
 
     def makes(problem: Problem) -> bool:
         asked = QUESTION.fullmatch(problem.question)
-        return bool(asked) and [len(factor.split()) for factor in asked.groups()] == [n_digits, n_steps]
+        return asked is not None and [len(factor.split()) for factor in asked.groups()] == [n_digits, n_steps]
 
     return Recipe(sample, write, grade_digits, (*DIGITS, "*", "="), makes=makes)
 
@@ -58,5 +58,5 @@ def canonical(a: int, b: int) -> str:
 
 def meaning(problem: Problem) -> str:
     """The factors, read back from the question."""
-    a, b = (int("".join(reversed(factor.split()))) for factor in QUESTION.fullmatch(problem.question).groups())  # type: ignore[union-attr]
+    a, b = (int("".join(reversed(factor.split()))) for factor in problem.question.removesuffix(" =").split(" * "))
     return canonical(a, b)

@@ -49,8 +49,8 @@ def parity(*, n_steps: int = 3, n_letters: int = 16) -> Recipe:
 
 def parse(problem: Problem) -> Draft:
     """What letters stand for, and the letters asked for, read back from a question."""
-    told, asked = QUESTION.fullmatch(problem.question).groups()  # type: ignore[union-attr]
-    return dict(re.findall(r"([a-z])>(\w+)", told)), asked.split()
+    told, _, asked = problem.question.partition(" ? ")
+    return dict(one.split(">") for one in told.split()), asked.split()
 
 
 def canonical(stands_for: dict[str, str], asked: list[str]) -> str:
