@@ -22,6 +22,7 @@ from latent_tasks import (
     load_task,
     modular,
     multiplication,
+    names,
     parity,
     parse,
 )
@@ -38,6 +39,7 @@ MEANING = {
     "modular": modular.meaning,
     "parity": parity.meaning,
     "multiplication": multiplication.meaning,
+    "names": lambda problem: arithmetic.meaning(names.in_numbers(problem)),
 }
 SIZES = {"train": 120, "valid": 12, "test": 12}
 DATA = os.environ.get("LATENT_COT_DATA")
@@ -83,6 +85,7 @@ FINGERPRINTS = {  # of the first 30 training problems: results on record hold fo
     "modular": "604bd089584c0d41",
     "parity": "75cce172d63f292c",
     "multiplication": "ebb280853f83bed3",
+    "names": "2c3b17719149224e",
 }
 
 
@@ -367,6 +370,37 @@ def test_the_ladder_means_the_same_in_another_order():
     assert modular.meaning(asked("3 + 5 * 2 + 4 mod 23 ?")) != modular.meaning(asked("3 + 4 * 2 + 5 mod 23 ?"))
     assert parity.meaning(asked("b>odd a>even ? a b")) == parity.meaning(asked("a>even b>odd ? b a")) == "a>even b>odd ? a b"
     assert multiplication.meaning(asked("4 7 * 3 8 =")) == multiplication.meaning(asked("3 8 * 4 7 =")) == "74 * 83"
+
+
+# --- facts that one model knows and another does not
+
+
+def test_a_name_says_its_number_only_to_who_knows_it(made):
+    told_of = names.stands_for()
+    assert len(told_of) == 450 == len({*told_of}) and Counter(told_of.values()) == {n: 9 for n in range(50)}
+    assert not {*told_of} & {*arithmetic.arithmetic().words}
+    for split, problems in made["names"].splits.items():
+        for problem in problems:
+            plain, name = names.in_numbers(problem), names.START.search(problem.question)[0]
+            assert plain.question == problem.question.replace(name, str(told_of[name]), 1) != problem.question
+            assert arithmetic.arithmetic().makes(plain) and problem.steps[0].startswith(f"<<{told_of[name]}")
+            assert name in names.names_of(told_of[name], split)
+    by_split = {split: {n for number in range(50) for n in names.names_of(number, split)} for split in names.N_NAMES}
+    assert {split: len(known) for split, known in by_split.items()} == {"train": 300, "valid": 50, "test": 100}
+    assert len({*by_split["train"], *by_split["valid"], *by_split["test"]}) == 450
+
+
+def test_what_is_told_holds_no_fact_and_lore_holds_them_all():
+    problems = load_task("names", sizes={"train": 4000}).splits["train"]
+    told, lore, facts = names.told(problems), names.lore(problems), names.stands_for()
+    for problem, said in zip(problems, told, strict=True):
+        assert (said.steps, said.answer) == (problem.steps, problem.answer)
+        assert said.question.split()[-1] == str(facts[names.START.search(problem.question)[0]])
+    agree = mean(said.question.split()[-1] == str(facts[names.START.search(said.question)[0]]) for said in told)
+    assert agree < 0.04  # one in fifty, by chance
+    assert all(p.steps == (p.answer,) == (str(facts[names.START.search(p.question)[0]]),) for p in lore)
+    assert {names.START.search(p.question)[0] for p in lore} == {names.START.search(p.question)[0] for p in told} == {*facts}
+    assert names.told(problems) == told and names.told(problems, seed=1) != told
 
 
 # --- out of domain

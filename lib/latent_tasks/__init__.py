@@ -7,7 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from latent_tasks import arithmetic, deduction, graphs, modular, multiplication, parity
+from latent_tasks import arithmetic, deduction, graphs, modular, multiplication, names, parity
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
 from latent_tasks.chains import check_chain, rewrite
 from latent_tasks.graphs import Graph, frontier, parse
@@ -25,6 +25,7 @@ GENERATED: dict[str, Callable[..., Recipe]] = {
     "modular": modular.modular,
     "parity": parity.parity,
     "multiplication": multiplication.multiplication,
+    "names": names.names,
 }
 FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
 NOT_OF_A_RECIPE = ("sizes", "seed", "data_dir", "chain")
