@@ -110,7 +110,14 @@ def _read_official(reasoner: Reasoner, batch: Batch, question: Context) -> Pass:
     return Pass(thinking, *read_language(reasoner, context, batch.language, behind.expand(len(hidden), -1)))
 
 
-ALSO = {"codi_long": "CODI (total budget)", "codi_undistilled": "– without distillation"}
+ALSO = {
+    "codi_long": "CODI (total budget)",
+    "codi_undistilled": "– without distillation",
+    "codi_free": "– thoughts free, answer alone",
+    "codi_static": "– a teacher that stands still",
+    "codi_decoder": "– a decoder at each thought, no door",
+    "codi_trajectory": "– the whole trajectory",
+}
 
 
 @method("CODI", "04_codi_self_distillation", also=ALSO)
