@@ -50,7 +50,7 @@ class CodiOptions:
 
 
 def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, static: Reasoner | None = None) -> Losses:
-    """The three losses of a batch whose problems carry a teacher's language.
+    """The losses of a batch whose problems carry a teacher's language: student, teacher, door and, if asked for, trajectory.
 
     A `static` teacher (the paper's ablation) is another reasoner that nobody trains: it sets the states at the door, and
     `teacher_weight` is that of the student's own chain (0 there; above 0 is "multitask").

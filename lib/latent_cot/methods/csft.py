@@ -51,7 +51,9 @@ def legal_loss(
     legal: Int[Tensor, "batch thoughts words"],
     n_problems: int,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of each thought with the uniform distribution over its `legal` words, which `IGNORED` fills up.
+    """Cross-entropy of each thought with the uniform distribution over its `legal` words S_i, which `IGNORED` fills up.
+
+    L_legal = - 1/B sum_problems sum_{thought i} 1/|S_i| sum_{v in S_i} log a_i(v),   a_i = softmax(W_head h_{i-1})
 
     `before[:, i]` is the state that thought i was written from. A thought without a legal word is free.
     """
