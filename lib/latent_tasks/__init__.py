@@ -7,7 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from latent_tasks import arithmetic, deduction, graphs
+from latent_tasks import arithmetic, deduction, graphs, modular, multiplication, names, parity
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
 from latent_tasks.chains import check_chain, rewrite
 from latent_tasks.graphs import Graph, frontier, parse
@@ -23,6 +23,10 @@ GENERATED: dict[str, Callable[..., Recipe]] = {
     "prosqa-generated": graphs.prosqa,
     "prontoqa-mini": partial(deduction.deduction, hops=3, distractors=1, mini=True),
     "prontoqa-generated": deduction.deduction,
+    "modular": modular.modular,
+    "parity": parity.parity,
+    "multiplication": multiplication.multiplication,
+    "names": names.names,
 }
 FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
 COMPOSED = {"word-problems": word_problems}  # of several published sets
