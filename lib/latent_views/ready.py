@@ -23,7 +23,7 @@ from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
 from latent_runs.settings import Data
 from latent_tasks import load_task
-from latent_views.widgets import Thinker
+from latent_views.thinkers import Thinker
 
 RELEASED = "zen-E/CODI-gpt2"
 N_OFFERED = 12  # problems to pick from
