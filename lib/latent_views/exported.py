@@ -21,7 +21,7 @@ from latent_tasks import GENERATED, arithmetic, load_task
 from latent_views.probes import N_FIT, N_HELD_OUT, fit_probes
 from latent_views.ready import load, method_of, recorded
 
-N_PROBLEMS = 203  # of a task: two hundred for a count, whose donors are the ones before
+N_PROBLEMS = 202  # of a task: two hundred for a count, and the two before the first of them, whose thoughts it is given
 ALWAYS_AS_MANY = {"nobody", "hidden", "projection", "pause"}  # writers that never end their thoughts themselves
 
 

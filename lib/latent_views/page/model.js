@@ -15,6 +15,8 @@ class Model {
     this.w = unpack(data.weights, data.shapes);
     this.tokenizer = new Tokenizer(data.vocabulary);
     this.write = WRITERS[data.writer](this);
+    this.others = new Map();
+    if (this.probes) this.probes = { ...this.probes, w: unpack(this.probes.weights, this.probes.shapes) };
     this.stops = STOPS[data.writer]?.(this) ?? (() => false);
   }
 
@@ -71,6 +73,13 @@ class Model {
 
   get nothing() {
     return { length: 0, cache: Array.from({ length: this.layers }, () => ({ keys: [], values: [] })), state: null };
+  }
+
+  /** What the probe of thought i for result j finds in a vector: probabilities of its values. */
+  probe(vector, i, j) {
+    const { w, results, classes } = this.probes, at = (i * results + j) * classes;
+    const weight = w.weight.subarray(at * vector.length, (at + classes) * vector.length);
+    return softmax(linear(vector, weight, w.bias.subarray(at, at + classes)));
   }
 
   /** The k most probable words of a state, as [word, probability]. */

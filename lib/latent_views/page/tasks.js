@@ -15,9 +15,22 @@ const TASKS = {
       return { start: Number(start), moves };
     },
 
+    /** What each step comes to. */
+    results(words, o) {
+      const meant = this.read(words, o), found = meant ? [meant.start] : [];
+      for (const [sign, n] of meant?.moves ?? []) found.push(calculate(found.at(-1), sign, n));
+      return found.slice(1);
+    },
+
     answer(words, o) {
-      const meant = this.read(words, o);
-      return meant && String(meant.moves.reduce((v, [sign, n]) => calculate(v, sign, n), meant.start));
+      const last = this.results(words, o).at(-1);
+      return last === undefined ? null : String(last);
+    },
+
+    /** The question in other words. */
+    asks(words, o) {
+      const { start, moves } = this.read(words, o);
+      return `The question: start with ${start}, then ${moves.map(([sign, n]) => `${{ "+": "add", "-": "take away", "*": "multiply by" }[sign]} ${n}`).join(", ")}.`;
     },
 
     /** One sentence on why this is not what the model was trained on; null where it is. */
@@ -60,6 +73,11 @@ const TASKS = {
     answer(words) {
       const graph = this.read(words), right = graph?.candidates.filter((node) => graph.distances.has(node)) ?? [];
       return right.length === 1 ? right[0] : null;
+    },
+
+    asks(words) {
+      const { candidates, root } = this.read(words);
+      return `The question: which can be reached from ${root}, ${candidates.join(" or ")}? Dashed nodes cannot. Glow: what the model holds.`;
     },
 
     outside(words, o) {

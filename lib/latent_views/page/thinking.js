@@ -13,26 +13,33 @@ function prompt(model, question, marked = model.marked) {
 }
 
 /** The latent loop: z_{i+1} = write(h_i), each read before the next is written. `change(z, i)` may replace one. */
-function think(model, context, n, change = (z) => z) {
+function think(model, context, n, change = (vector) => ({ vector })) {
   const had = [];
   for (let i = 0; i < n; i++) {
-    const vector = change(model.write(context.state), i);
-    had.push({ vector, writtenBy: context });
-    context = model.read(context, vector);
+    const now = change(model.write(context.state), i);
+    had.push(thoughtOf(model, context, i, now));
+    context = model.read(context, now.vector);
     if (model.stops(context.state)) break;
   }
   return { had, context };
 }
 
-/** What a change makes of a thought; null where it is removed. */
+/** A thought is asked as it is where it is a state itself, or looks away; otherwise through the state that it was made of. */
+function thoughtOf(model, writtenBy, place, { vector, holds }) {
+  return { vector, writtenBy, place, holds: holds ?? (ASKED_ITSELF.includes(model.writer) ? vector : writtenBy.state) };
+}
+
+const ASKED_ITSELF = ["nobody", "hidden", "pause"];
+
+/** What a change makes of a thought, and the state to ask what it holds: {vector, holds}; null where it is removed. */
 function changed(model, vector, { thought, kind, by }) {
   if (kind === "remove") return null;
-  if (kind === "scale") return times(vector, by);
-  if (kind === "noise") return add(vector, times(Float64Array.from(model.w.noise), by * lengthOf(vector)));
-  if (kind === "word") return Float64Array.from(model.embed(wordId(model, by)));
-  const other = thoughtsOf(model, by, thought + 1);
-  if (!other[thought]) throw new Refused(`The other problem has only ${other.length} thoughts.`);
-  return other[thought].vector;
+  if (kind === "scale") return { vector: times(vector, by) };
+  if (kind === "noise") return { vector: add(vector, times(new Float64Array(model.w.noise), by * lengthOf(vector))) };
+  if (kind === "word") return { vector: new Float64Array(model.embed(wordId(model, by))), holds: model.embed(wordId(model, by)) };
+  const other = thoughtsOf(model, by)[thought];
+  if (!other) throw new Refused(`The other problem has no thought ${thought + 1}.`);
+  return { vector: other.vector, holds: other.holds };
 }
 
 function wordId(model, word) {
@@ -41,28 +48,32 @@ function wordId(model, word) {
   return ids[0];
 }
 
-function thoughtsOf(model, question, n) {
-  return think(model, model.readAll(model.nothing, prompt(model, question)), n).had;
+/** Another question's thoughts; those asked for last are kept. */
+function thoughtsOf(model, question) {
+  if (!model.others.has(question)) {
+    if (model.others.size > 3) model.others.delete(model.others.keys().next().value);
+    model.others.set(question, think(model, model.readAll(model.nothing, prompt(model, question)), model.nThoughts).had);
+  }
+  return model.others.get(question);
 }
 
 /** Think with changes. A removed thought leaves no gap: with later ones kept the rest closes up, again one fewer is had. */
 function thinkChanged(model, question, n, changes, again) {
   const at = new Map(changes.map((change) => [change.thought, change]));
-  const removed = new Set(changes.filter((c) => c.kind === "remove").map((c) => c.thought));
+  const edit = (vector, place) => (at.has(place) ? changed(model, vector, at.get(place)) : { vector });
   if (again) {
-    const places = Array.from({ length: n }, (_, i) => i).filter((i) => !removed.has(i)); // of those that are left
-    const edit = (z, i) => (at.has(places[i]) ? changed(model, z, at.get(places[i])) : z);
-    const { had, context } = think(model, question, places.length, edit);
+    const places = Array.from({ length: n }, (_, i) => i).filter((i) => at.get(i)?.kind !== "remove");
+    const { had, context } = think(model, question, places.length, (vector, i) => edit(vector, places[i]));
     return { had: had.map((one, i) => ({ ...one, place: places[i] })), context };
   }
-  const before = think(model, question, n).had, had = [];
+  const had = [];
   let context = question;
-  before.forEach(({ vector }, place) => {
-    if (removed.has(place)) return;
-    const now = at.has(place) ? changed(model, vector, at.get(place)) : vector;
-    had.push({ vector: now, writtenBy: context, place });
-    context = model.read(context, now);
-  });
+  for (const { vector, place } of think(model, question, n).had) {
+    const now = edit(vector, place);
+    if (!now) continue;
+    had.push(thoughtOf(model, context, place, now));
+    context = model.read(context, now.vector);
+  }
   return { had, context };
 }
 
