@@ -32,7 +32,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families report record cards docs build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -110,6 +110,9 @@ report: $(STAMP) ## rebuild the report and README's tables from the records in p
 	  records_dir=$(call quote,$(CURDIR)/papermill_runs/recorded) \
 	  out_dir=$(call quote,$(CURDIR)/papermill_runs/recorded/report) readme=$(call quote,$(CURDIR)/README.md)
 	$(GRID) older papermill_runs/recorded
+
+latency: $(STAMP) ## seconds a question of every model of TIER, in one process (part of make tables)
+	$(PY) -m latent_costs.latency $(TIER)
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)

@@ -1,5 +1,6 @@
 """Verdicts follow from records: right sign, wrong sign, too small to tell, not run; and every study names real runs."""
 
+import json
 import random
 
 import numpy as np
@@ -103,18 +104,23 @@ def test_on_a_par_needs_the_whole_interval_within_the_margin(low, high, par, abo
         assert (opinion.p < 0.05) == (verdict != "inside the noise") and verdict in ("inside the noise", opinion.verdict)
 
 
-def test_nothing_is_said_on_times_of_separate_runs(folder):
+def test_times_of_one_measurement_are_judged(folder):
+    times = lambda ms, seed: dict.fromkeys(("median", "low", "high"), ms / 1000 + seed / 1e4)  # noqa: E731
+    runs = {
+        f"02_x/{variant}--s{seed}": {"model_fingerprint": "m", "alone": times(ms, seed)}
+        for variant, ms in (("a-x", 10), ("a-w", 50)) for seed in (0, 1, 2)
+    }  # fmt: skip
     for seed in (0, 1, 2):
-        write(folder, "a-w", seed, metrics={"seconds_alone": 0.05 + 0.001 * seed, "accuracy": 0.5, "train_steps": 1})
+        write(folder, "a-w", seed)
+    (folder / "tiny" / "latency.json").write_text(json.dumps({"runs": runs}))
     records = load_table(folder)
     x, w = (records[records.variant == variant] for variant in ("a-x", "a-w"))
     found = difference(x, w, ALONE)
-    assert (found.mean, found.judged) == (pytest.approx(-41), False) and "timed in separate runs" in str(found)
-    costly = dict(rows={"a-x": "X", "a-w": "W"}, numbers={}, measures=["ms/question alone"])
-    assert verdicts(folder, "a-x below a-w V", "a-x above a-w V", **costly) == ["not judged", "not judged"]
-    both = dict(measures=["accuracy %", "ms/question alone"])
-    rows, notes = table(folder, **both)
-    assert rows["Y"]["ms/question alone"] == "10.0 (1.0 ×)" and "X above Y: ms/question alone (V): " in notes[1]
+    assert (found.mean, found.judged) == (pytest.approx(-40), True)
+    costly = dict(rows={"a-w": "W", "a-x": "X"}, numbers={}, measures=["ms/question alone"])
+    assert verdicts(folder, "a-x below a-w V", "a-x above a-w V", **costly) == ["agrees", "disagrees"]
+    rows, notes = table(folder, "a-x below a-w V", **costly | {"measures": ["accuracy %", "ms/question alone"]})
+    assert rows["X"]["ms/question alone"] == "10.1 (10.1 to 10.1) (5.0 ×)"
 
 
 def test_what_holds_by_construction_is_shown_and_not_counted(folder):

@@ -7,6 +7,7 @@ import pytest
 
 from latent_cot.planning import Outcome
 from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
+from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
 from latent_runs.places import ROOT
@@ -20,14 +21,14 @@ RECORDED = ROOT / "papermill_runs" / "recorded"
 FIGURE = "papermill_runs/recorded/report/accuracy_tiny.png"
 NAMES = ("cot", "no_cot", "no_cot_long", "coconut", "codi_long")
 RUNS = [Run("tiny", "02_x", f"arithmetic-{name}", {}, 0) for name in NAMES]
-MEASURED = {"accuracy %", "seeds", "new tokens", "s/question alone", "steps in total", "test problems", "minutes"}
+MEASURED = {"accuracy %", "seeds", "new tokens", "steps in total", "test problems", "minutes"}
 AGAINST = "against No-CoT (total budget)"
 EVIL = "arithmetic-<script>alert(1)</script>|[x](javascript:1)"
 
 
 def write(folder, variant, seed=0, correct="1111100000", *, status="complete", dirty=False, steps=100, extra=None, **change):
     metrics = {"accuracy": correct.count("1") / len(correct), "correct": correct, "new_tokens": 2.0, "n": len(correct)}
-    metrics |= {"seconds_alone": 0.01, "seconds_batched": 0.001, "train_steps": steps}
+    metrics |= {"train_steps": steps}
     if "coconut" in variant:
         metrics["controls"] = {"removed": 0.1, "swapped": 0.2, "mean": 0.3}
         shares = dict.fromkeys(FRONTIER, 0.2 + 0.2 * seed)
@@ -40,7 +41,7 @@ def write(folder, variant, seed=0, correct="1111100000", *, status="complete", d
         "schema_version": 1, "notebook": "02_x", "variant": variant, "seed": seed, "tier": "tiny", "status": status,
         "parameters": {"n_train": 9973, "init_from": ""}, "metrics": metrics, "n_evaluated": len(correct),
         "wall_seconds": 60.0, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00",
-        "device": {"name": "cpu & co", "cores": 2, "gpus": 0, "threads": 1}, "data_fingerprint": "d",
+        "device": {"name": "cpu & co", "cores": 2, "gpus": 0, "threads": 1}, "data_fingerprint": "d", "model_fingerprint": "m",
         "git": {"commit": "c0ffee0123", "dirty": dirty}, **change,
     }  # fmt: skip
     path = folder / record["tier"] / "02_x" / f"{variant.replace('/', '_')}--s{seed}" / "result.json"
@@ -91,6 +92,17 @@ def test_the_donor_rate_is_missing_where_a_record_of_before_lacks_it(folder):
     for name in ("cot", "coconut"):
         write(folder, f"arithmetic-{name}", 2, extra={"donor": {"n": 9, "given": 0.5, "otherwise": 0.1, "rate": 0.4}})
     assert [cells(folder)[name][DONOR] for name in ("CoT", "Coconut")] == ["40.0", "40.0"]
+
+
+def test_times_are_those_of_the_very_model_else_missing(folder):
+    alone, batched = ({"median": m, "low": m / 2, "high": 2 * m, "n": 60} for m in (0.01, 0.001))
+    timed = {"alone": alone, "batched": batched}
+    of = {"coconut": "m", "cot": "another model"}
+    runs = {f"02_x/arithmetic-{name}--s{seed}": timed | {"model_fingerprint": of[name]} for name in of for seed in (0, 1)}
+    (folder / "tiny" / "latency.json").write_text(json.dumps({"runs": runs}))
+    rows = cells(folder)
+    assert (rows["Coconut"][ALONE.label], rows["Coconut"][BATCHED.label]) == ("10.0 (5.0 to 20.0)", "1.00 (0.50 to 2.00)")
+    assert (rows["CoT"][ALONE.label], rows["No-CoT"][ALONE.label]) == (MISSING, MISSING), "of another model; of none"
 
 
 def test_deleted_record_makes_exactly_its_cells_missing(folder):

@@ -159,10 +159,11 @@ def test_removed_thoughts_leave_zero_shot_and_swapped_ones_are_the_neighbours():
 
 def test_a_hint_is_the_assistants_text_in_the_question():
     assistant = an_assistant()
-    hinted = assistant.hint(PROBLEMS[:3], Layout(), 4, wording="{question} {hint}")
+    hinted, spent = assistant.hint(PROBLEMS[:3], Layout(), 4, wording="{question} {hint}")
     asked = [prompt(p, assistant.reasoner.markers, 0, False) for p in encode(PROBLEMS[:3], assistant.reasoner.tokenizer)]
     said = [a.text.strip() for a in answer(assistant.reasoner, asked, 4)]
     assert [p.question for p in hinted] == [f"{p.question} {text}" for p, text in zip(PROBLEMS, said)]
+    assert spent == sum(a.n_tokens for a in answer(assistant.reasoner, asked, 4)) / 3
     assert any(said) and [replace(p, question="") for p in hinted] == [replace(p, question="") for p in PROBLEMS[:3]]
 
 
@@ -171,7 +172,7 @@ def test_majority_votes_over_what_answers_say():
 
     def said(text: str) -> Evaluation:
         answer = Answer("p", text, (), torch.zeros(0, 1), torch.zeros(1, 1))
-        return Evaluation((problem,), (answer,), (TASK.grade(text, problem),), 0.0)
+        return Evaluation((problem,), (answer,), (TASK.grade(text, problem),))
 
     seven, eight, also_eight, nothing = (said(text) for text in ("7", "The answer is: 8", "so 8.0", "no idea"))
     assert majority(TASK, [seven, eight, also_eight]) == majority(TASK, [nothing, nothing, eight]) == (True,)

@@ -1,7 +1,5 @@
-"""Accuracy, tokens spent, seconds, and the controls that every result with thoughts must stand beside."""
+"""Accuracy, tokens spent, and the controls that every result with thoughts must stand beside."""
 
-import statistics
-import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
@@ -42,7 +40,6 @@ class Evaluation:
     problems: tuple[Problem, ...]
     answers: tuple[Answer, ...]
     correct: tuple[bool, ...]
-    seconds: float  # wall time of the whole batched evaluation
 
     @property
     def accuracy(self) -> float:
@@ -50,12 +47,12 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Accuracy, new tokens per question (thoughts and language), seconds per question when batched; `correct` has one
-        digit a problem, in the task's order, for paired comparisons."""
+        """Accuracy, new tokens per question (thoughts and language); `correct` has one digit a problem, in the task's order,
+        for paired comparisons."""
         n = len(self.correct)
         spent = sum(a.n_tokens for a in self.answers) / n
         correct = "".join("01"[c] for c in self.correct)
-        return {"accuracy": self.accuracy, "new_tokens": spent, "seconds_batched": self.seconds / n, "n": n, "correct": correct}
+        return {"accuracy": self.accuracy, "new_tokens": spent, "n": n, "correct": correct}
 
 
 def prompt(problem: Encoded, markers: Markers, n_thoughts: int, marked: bool = True, at_once: bool = False) -> Sequence:
@@ -82,11 +79,9 @@ def evaluate(
     prompts = [prompt(problem, reasoner.markers, n, marked, at_once) for problem in encoded]
     if at_once:  # room for the answer, and none for steps behind the answer's prompt
         max_new_tokens = max(len(problem.answer) - problem.door - 1 for problem in encoded)
-    started = time.perf_counter()
     answers = answer(reasoner, prompts, max_new_tokens, batch_size, sampling, INTERVENTIONS[control])
-    seconds = time.perf_counter() - started
     correct = tuple(bool(task.grade(a.text, p)) for a, p in zip(answers, problems))
-    return Evaluation(tuple(problems), tuple(answers), correct, seconds)
+    return Evaluation(tuple(problems), tuple(answers), correct)
 
 
 def majority(task: Task, evaluations: Seq[Evaluation]) -> tuple[bool, ...]:
@@ -100,13 +95,10 @@ def majority(task: Task, evaluations: Seq[Evaluation]) -> tuple[bool, ...]:
 
 
 def measure(
-    reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, n_alone: int = 20, **options
+    reasoner: Reasoner, task: Task, problems: Seq[Problem], n_thoughts: int, **options
 ) -> tuple[dict[str, Any], dict[Control, Evaluation]]:
-    """What a record keeps of a trained model: accuracy, tokens, seconds; for one that thinks, the controls. With the
-    evaluations that it stands on.
-
-    `options` are `evaluate`'s. `seconds_alone` is the median wall time of a question at batch size 1, the papers' way of
-    timing.
+    """What a record keeps of a trained model: accuracy, tokens; for one that thinks, the controls. With the
+    evaluations that it stands on. `options` are `evaluate`'s.
     """
 
     def ask(some: Seq[Problem], control: Control = "thoughts") -> Evaluation:
@@ -114,7 +106,6 @@ def measure(
 
     asked: dict[Control, Evaluation] = {"thoughts": ask(problems)}
     metrics = asked["thoughts"].metrics
-    metrics["seconds_alone"] = statistics.median(ask([p]).seconds for p in problems[:n_alone])
     if n_thoughts:
         controls = [control for control in get_args(Control) if control != "thoughts"]
         asked |= {control: ask(problems, control) for control in controls}

@@ -38,7 +38,8 @@ class Answer:
 
     @property
     def n_tokens(self) -> int:
-        """Positions spent after the question: thoughts and language."""
+        """Positions spent after the question: thoughts, and language with its end. `<bot>`, `<eot>` and whatever else is
+        forced there are not counted: the model does not decide them, and they are read with their neighbours."""
         return len(self.thoughts) + len(self.tokens)
 
 

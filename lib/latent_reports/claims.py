@@ -9,14 +9,14 @@ import pandas as pd
 
 from latent_reports.intervals import LEVEL
 from latent_reports.papers import PAPERS, Paper, Study
-from latent_reports.significance import MEASURES, Measure, Opinion, Verdict, corrected, difference, judge
-from latent_reports.tables import MISSING, NONE, Section, cell, code, provenance
+from latent_reports.significance import ALONE, BATCHED, MEASURES, Measure, Opinion, Verdict, corrected, difference, judge
+from latent_reports.tables import MISSING, NONE, Section, cell, code, milliseconds, provenance
 from latent_runs.plan import Run
 
 PAGE = "What reproduces and what does not, in miniature"
 ON_A_PAR = (
     "A claim of no difference (on a par) agrees if the whole interval lies within the margin that it names, and disagrees if "
-    "the whole interval lies beyond. Nothing is said on times of separate runs."
+    "the whole interval lies beyond. Times are compared within one measurement: one process, models in turn."
 )
 
 
@@ -88,7 +88,9 @@ def _table(study: Study, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for variant, found in rows.items():
         line = {"setting": study.rows[variant]}
         for measure in measures:
-            line[measure.label] = cell(found, measure.column, measure.factor, measure.form) + _times(found, rows[base], measure)
+            timed = measure in (ALONE, BATCHED)
+            said = milliseconds(found, measure) if timed else cell(found, measure.column, measure.factor, measure.form)
+            line[measure.label] = said + _times(found, rows[base], measure)
         line |= {f"paper, {name}": str(study.numbers.get(variant, {}).get(name, NONE)) for name in study.benchmarks}
         gap = NONE if variant == base else str(difference(found, rows[base], measures[0]) or MISSING)
         lines.append(line | {f"against {study.rows[base]}": gap, "seeds": str(len(found) or MISSING), "code": code(found)})

@@ -8,14 +8,31 @@ from collections.abc import Sequence
 import pandas as pd
 
 from latent_reports.papers import SOFTCOT, paper_value
-from latent_reports.significance import corrected, difference, every_seed, judge
-from latent_reports.tables import FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, code, place, provenance
+from latent_reports.significance import Measure, corrected, difference, every_seed, judge
+from latent_reports.tables import DONOR, FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, code, milliseconds, place, provenance
 from latent_runs.plan import Run
+
+OF_A_ROW = (
+    "accuracy",
+    "correct",
+    "vote",
+    "new_tokens",
+    "of_assistant",
+    "donor.rate",
+    *(f"seconds.{part}" for part in ("median", "low", "high")),
+)
+TIMED = ("zero_shot", "cot_unk", "assist_cot", "softcot")  # whose costs differ
+ALONE = Measure("ms/question alone", "metrics.seconds.median", 1000.0, ".1f", "ms", more=False)
+COSTS = (
+    "New tokens and milliseconds of a row with an assistant hold the assistant's: the positions at which it leaves its states, "
+    "or the hint that it writes, and the reading of its own prompt. Milliseconds are measured in the run itself, row by row in "
+    "turn, a question at a time: median and quartiles."
+)
 
 
 def outcomes(records: pd.DataFrame, row: str) -> pd.DataFrame:
     """One row of every record, in the columns of a record of its own; records without it are left out."""
-    names = {f"metrics.rows.{row}.{name}": f"metrics.{name}" for name in ("accuracy", "new_tokens", "correct", "vote")}
+    names = {f"metrics.rows.{row}.{name}": f"metrics.{name}" for name in OF_A_ROW}
     columns = [*names, "data_fingerprint", "seed", "parameters.task", "metrics.chance", "code"]
     kept = records.reindex(columns=columns).rename(columns=names)
     kept = kept.dropna(subset="metrics.accuracy")
@@ -45,7 +62,10 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
             "seeds": str(len(each) or MISSING),
             "code": code(each),
             "majority %": cell(each, "metrics.vote"),
+            DONOR: cell(each, "metrics.donor.rate") if each.get("metrics.donor.rate", pd.Series()).notna().any() else NONE,
             "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),
+            "of these the assistant's": cell(each, "metrics.of_assistant", 1.0, ".1f"),
+            ALONE.label: milliseconds(each, ALONE) if name in TIMED else NONE,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -61,6 +81,14 @@ def verdicts(records: pd.DataFrame) -> list[str]:
         answer = {"agrees": question.above, "disagrees": question.below}.get(verdict, verdict)
         said.append(f"{question.asks} {answer}: {gap}.")
     return said
+
+
+def _sizes(records: pd.DataFrame) -> list[str]:
+    """How many parameters the frozen models have, and how many are trained."""
+    known = records.reindex(columns=["metrics.base_parameters", "metrics.assistant_parameters", "metrics.parameters"]).dropna()
+    told = [f"{base:,.0f} parameters answer, {assistant:,.0f} of the assistant help, {trained:,.0f} of the map are trained."
+            for base, assistant, trained in known.drop_duplicates().itertuples(index=False, name=None)]  # fmt: skip
+    return told
 
 
 def swept(tier: str, task: str, records: pd.DataFrame) -> Section | None:
@@ -102,7 +130,7 @@ def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
             told = " and ".join(f"{SOFTCOT.rows[row]} {vote}" for row, vote in votes.items())
             notes.append(f"Self-consistency: the majority of the sampled answers is right in {told} % (tier {tier}).")
         notes += [SOFTCOT.readings[tier]] if tier in SOFTCOT.readings and len(mine) else []
-        title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, provenance(tier, mine)]
+        title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, *_sizes(mine), COSTS, provenance(tier, mine)]
         sections.append(Section(tier, "", title, comparison(mine, benchmark, model), notes))
         sections += [table for table in [swept(tier, task, mine)] if table]
     return sections

@@ -16,14 +16,17 @@ from latent_runs.records import replace_block, write_atomic
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 HOW_TO_READ = (
-    "Accuracy: mean ± standard deviation over seeds. Controls: the same model answers after its thoughts are removed, "
-    "swapped with another problem's, or replaced by their mean: are they needed? Donor rate, do they carry the answer: of "
-    "pairs of problems with different answers, the share in which the donor's is given when its thoughts (of CoT: its steps in "
-    "words) stand there, minus the share in which it is given when a third problem's do. Steps and FLOPs in total include "
-    "those of the model that a run starts from; a row is compared with No-CoT if both have as many steps in total. FLOPs are "
-    "of products with matrices: for a weight and position 2 forward, 2 backward, 2 more where the weight is trained. Code: "
-    "today's makes the record (same key), or older code did, and its number stands until it is run again. Marks: "
-    + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ". "
+    "Accuracy: mean ± standard deviation over seeds. New tokens: thoughts and what is written, its end included; `<bot>` and "
+    "`<eot>`, which are forced, are not counted. Milliseconds a question: measured in one process, models in turn (`make "
+    "latency`), median and quartiles over questions, mean over seeds. Controls: the same model answers after its thoughts are "
+    "removed, swapped with another problem's, or replaced by their mean: are they needed? Donor rate, do they carry the "
+    "answer: of pairs of problems with different answers, the share in which the donor's is given when its thoughts (of CoT: "
+    "its steps in words) stand there, minus the share in which it is given when a third problem's do. Steps and FLOPs in total "
+    "include those of the model that a run starts from; a row is compared with No-CoT if both have as many steps in total. "
+    "FLOPs are of products with matrices: for a weight and position 2 forward, 2 backward, 2 more where the weight is trained. "
+    "Code: today's makes the record (same key), or older code did, and its number stands until it is run again. Marks: "
+    + ", ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items())
+    + ". "
     f"{WHAT_IS_NOISE}"
 )
 CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -19,8 +19,7 @@ SEEDS = 3  # fewer are not judged: of two, a 95 % interval is 12.7 standard erro
 
 @dataclass(frozen=True)
 class Measure:
-    """Where a record has it, with factor and format; `more` says whether more of it is better; what was timed in another
-    run, under another load, cannot be judged against it."""
+    """Where a record has it, with factor and format; `more` says whether more of it is better."""
 
     label: str
     column: str
@@ -28,13 +27,12 @@ class Measure:
     form: str = ".1f"
     unit: str = "points"
     more: bool = True
-    timed: bool = False
 
 
 ACCURACY = Measure("accuracy %", "metrics.accuracy")
 TOKENS = Measure("new tokens", "metrics.new_tokens", 1.0, ".1f", "tokens", more=False)
-ALONE = Measure("ms/question alone", "metrics.seconds_alone", 1000.0, ".1f", "ms", more=False, timed=True)
-BATCHED = Measure("batched", "metrics.seconds_batched", 1000.0, ".2f", "ms", more=False, timed=True)
+ALONE = Measure("ms/question alone", "latency.alone.median", 1000.0, ".1f", "ms", more=False)
+BATCHED = Measure("ms/question in a batch", "latency.batched.median", 1000.0, ".2f", "ms", more=False)
 ELSEWHERE = ("two steps", "four steps", "five steps", "operands 10 to 15", "another wording", "SVAMP", "GSM-Hard", "MultiArith")
 FAR = [Measure(f"{name} %", f"metrics.out_of_domain.{name}.accuracy") for name in ELSEWHERE]
 MEASURES = {measure.label: measure for measure in (ACCURACY, TOKENS, ALONE, BATCHED, *FAR)}
@@ -63,7 +61,7 @@ class Difference:
     seeds: tuple[int, ...] = ()  # that both rows have
     of_both: bool = True  # these are all seeds of either row
     at_floor: bool = False
-    judged: bool = True  # are there seeds enough, and was it measured so that it can be compared?
+    judged: bool = True  # are there seeds enough?
     low: float = field(init=False, default=float("nan"))
     high: float = field(init=False, default=float("nan"))
 
@@ -88,7 +86,7 @@ class Difference:
         seeds = seeds if n else "no seed in common"
         mean = f"{self.mean:{form}} {self.measure.unit}"
         if not self.judged:
-            return f"{mean}, {seeds}: not judged{', timed in separate runs' * self.measure.timed}"
+            return f"{mean}, {seeds}: not judged"
         floor = ", at the floor" * self.at_floor
         return f"{'≈ ' * self.inside}{mean} [{self.low:{form}}, {self.high:{form}}], {seeds}{floor}"
 
@@ -111,8 +109,8 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCU
     fixed = [one for one in (_fixed(ours, mine, seeds), _fixed(theirs, other, seeds)) if one is not None]
     if len(fixed) == 2 and _problems(ours) == _problems(theirs) and fixed[0].shape == fixed[1].shape:
         fixed = [fixed[0] - fixed[1]]
-    if len(seeds) < SEEDS or measure.timed:
-        alone = [of_seeds(one.mean(0)) for one in fixed if not measure.timed]  # each problem a draw
+    if len(seeds) < SEEDS:
+        alone = [of_seeds(one.mean(0)) for one in fixed]  # each problem a draw
         return Difference(measure, float(gaps.mean()), alone, seeds, both, judged=False)
     parts = [of_seeds(gaps), *map(of_problems, fixed)]
     floor = all(_at_floor(rows, found, seeds, measure) for rows, found in ((ours, mine), (theirs, other)))

@@ -4,6 +4,7 @@ A variant `<section>-<method>` is the row `method` of a section's table. Only co
 a run that the grid names without such a record is "missing".
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +16,9 @@ from pandas.io.formats.style import Styler
 
 from latent_cot.methods import TITLES
 from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
-from latent_reports.significance import difference
+from latent_reports.significance import ALONE, BATCHED, Measure, difference
 from latent_runs.plan import Run
-from latent_runs.results import code_of, load_results
+from latent_runs.results import LATENCY, code_of, load_results
 from latent_runs.settings import Data
 from latent_tasks import arithmetic, load_task
 
@@ -36,11 +37,11 @@ COLUMNS = {  # where a record has it, factor, format
     "thoughts removed %": ("metrics.controls.removed", 100.0, ".1f"),
     "swapped %": ("metrics.controls.swapped", 100.0, ".1f"), "all the mean %": ("metrics.controls.mean", 100.0, ".1f"),
     DONOR: ("metrics.donor.rate", 100.0, ".1f"),
-    "new tokens": ("metrics.new_tokens", 1.0, ".1f"), "s/question alone": ("metrics.seconds_alone", 1.0, ".2g"),
-    "batched": ("metrics.seconds_batched", 1.0, ".2g"), "steps in total": ("total_steps", 1.0, ",.0f"),
+    "new tokens": ("metrics.new_tokens", 1.0, ".1f"), "steps in total": ("total_steps", 1.0, ",.0f"),
     FLOPS: ("total_flops", 1e-12, ",.3g"),
     "test problems": ("n_evaluated", 1.0, ",.0f"), "minutes": ("wall_seconds", 1 / 60, ",.1f"),
 }  # fmt: skip
+TIMES = [f"latency.{how}.{part}" for how in ("alone", "batched") for part in ("median", "low", "high")]
 OF_A_SEED = [f"parameters.{name}" for name in ("seed", "run.init_from", "run.dir", "init_from", "run_dir")]  # may differ
 
 
@@ -68,8 +69,8 @@ def place(variant: str) -> tuple[str, str]:
 
 
 def load_table(folder: str | Path) -> pd.DataFrame:
-    """`load_results` with section, method, optimiser steps and FLOPs in total (NaN if a warm start has no record), and `code`:
-    whether today's would make the record.
+    """`load_results` with section, method, optimiser steps and FLOPs in total (NaN if a warm start has no record), `code`:
+    whether today's would make the record, and the times measured of its very model.
 
     Raises `ValueError` for a run that is there twice, and for seeds of a run that were made with different settings.
     """
@@ -91,7 +92,18 @@ def load_table(folder: str | Path) -> pd.DataFrame:
     trusted = records.trusted.astype(bool)
     totals = {f"total_{what}": [total(row, f"train_{what}") for row in rows.values()] for what in ("steps", "flops")}
     code = [code_of(Path(path).parent) for path in records.path]
-    return records.assign(section=section, method=method, trusted=trusted, code=code, **totals)
+    known = records.assign(section=section, method=method, trusted=trusted, code=code, **totals)
+    return known.merge(_latencies(folder), how="left", on=["tier", "id", "model_fingerprint"]) if len(known) else known
+
+
+def _latencies(folder: str | Path) -> pd.DataFrame:
+    """The times measured in each tier below a folder (`latent_costs.latency`), a row for each model."""
+    rows = []
+    for path in sorted(Path(folder).rglob(LATENCY)):
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        rows += [{"tier": path.parent.name, "id": name, "latency": seconds} for name, seconds in runs.items()]
+    found = pd.json_normalize(rows).rename(columns={"latency.model_fingerprint": "model_fingerprint"})
+    return found.reindex(columns=["tier", "id", "model_fingerprint", *TIMES])
 
 
 def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -142,6 +154,7 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
             line[DONOR] = MISSING  # of a run of before it was measured
         if line[FLOPS] == NONE:
             line[FLOPS] = MISSING
+        line |= {measure.label: milliseconds(rows, measure) for measure in (ALONE, BATCHED)}
         lines.append(line)
     for method, other, least in AIMS.get(name, ()):
         unit, verdict = "points" if other else "%", "not known, a run is missing"
@@ -198,6 +211,16 @@ def cell(rows: pd.DataFrame, column: str, factor: float = 100.0, form: str = ".1
     if values.empty:
         return MISSING if rows.empty else NONE
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if factor == 100 and len(values) > 1 else "")
+
+
+def milliseconds(rows: pd.DataFrame, measure: Measure) -> str:
+    """The median over questions with its quartiles, each the mean over seeds; "missing" of a model that was not timed."""
+    parts = [measure.column.replace("median", part) for part in ("median", "low", "high")]
+    found = measure.factor * rows.reindex(columns=parts).dropna().astype(float).mean()
+    if found.isna().any():
+        return MISSING
+    middle, low, high = (f"{value:{measure.form}}" for value in found)
+    return f"{middle} ({low} to {high})"
 
 
 def _same_budget(rows: pd.DataFrame, base: pd.DataFrame) -> bool:

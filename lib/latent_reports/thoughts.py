@@ -22,6 +22,8 @@ FRONTIER = {
 DECODED = ["method", "results", "right answers", "all found %", "in order %", "in another problem's thoughts %", PAPER, "seeds"]
 RISES = {"accuracy": 1, "Correct Path": 1, "Hallucination": -1, "Wrong Target": -1}  # or falls, with more thoughts
 SEARCHERS = ("coconut", "coconut_mixed")  # of whom the claims on planning are made; the others are controls
+SHRINKS = "from the paper's first to its second thought, the probability of the second and third best node shrinks"
+WIDENS = "and the lead of the best node over the second widens"
 PLANNING = "Coconut, arXiv 2412.06769, section 5 (V; its figures print no values)"
 
 
@@ -111,22 +113,33 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
 
 
 def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
-    """The search tree: probability of the frontier's nodes, the most probable first, after k thoughts."""
+    """The search tree: probability of the frontier's nodes, the most probable first, when language is forced after k thoughts.
+
+    A step of ours is a node, a sentence of the paper's names two: after k thoughts ours goes on with the nodes that the
+    paper's goes on with after k + 1. The claim is on those at distance 1 and 2, the paper's first and second thought.
+    """
     asked, ranks = "{} thought{}, node {}", sorted(rows["rank"].unique())
     table = _grouped(rows, "thoughts", lambda method, k, part: {
+        "paper's thoughts": str(k + 1),
         **{f"node {rank} %": cell(part[part["rank"] == rank], "mean") for rank in ranks},
         "paper, one problem %": ", ".join(
-            str(value) for n in range(1, 5) if (value := paper_value("coconut_mixed", asked.format(k, "s" * (k > 1), n)))
+            str(value) for n in range(1, 5) if (value := paper_value("coconut_mixed", asked.format(k + 1, "s" * (k > 0), n)))
         ) or NONE,
         "seeds": str(part.seed.nunique()),
     })  # fmt: skip
-    mine = rows[rows.method.isin(SEARCHERS)].set_index(["method", "seed", "thoughts"])
-    first, second = (mine[mine["rank"] == rank]["mean"] for rank in (1, 2))
-    gaps, n = (first - second).unstack(), mine["size"].min()
-    known = {1, 2} <= set(gaps)
-    held = every_seed(gaps[1] - gaps[2], *(of.unstack()[k] for of in (first, second) for k in (1, 2)), n=n) if known else None
-    claim = "the gap between the best two nodes narrows from one thought to two"
-    notes = [*_claims(tier, (claim, held or Opinion("not run"), "")), f"Of {PLANNING}."]
+    mine = rows[rows.method.isin(SEARCHERS) & rows.thoughts.isin([0, 1])]
+    claims = []
+    if {*mine.thoughts} == {0, 1} and 2 in ranks:
+        n = mine["size"].min()
+        by_rank = mine.pivot_table("mean", ["method", "seed"], ["thoughts", "rank"], fill_value=0.0)
+        others = {k: by_rank[k].drop(columns=1).iloc[:, :2].sum(axis=1) for k in (0, 1)}  # the 2nd and 3rd best
+        lead = {k: by_rank[k][1] - by_rank[k][2] for k in (0, 1)}
+        shrinks = every_seed(others[0] - others[1], *others.values(), n=n)
+        widens = every_seed(lead[1] - lead[0], *(by_rank[k][rank] for k in (0, 1) for rank in (1, 2)), n=n)
+        moved = [f"{100 * of[0].mean():.1f} to {100 * of[1].mean():.1f} %" for of in (others, lead)]
+        claims = [(SHRINKS, shrinks, moved[0]), (WIDENS, widens, moved[1])]
+    notes = [*_claims(tier, *(claims or [(SHRINKS, Opinion("not run"), ""), (WIDENS, Opinion("not run"), "")]))]
+    notes += [f"Of {PLANNING}.", "Ours has thought once less by then: its first nodes are the root's own children."]
     return Section(tier, "", f"Search tree, nodes by probability: {name}, tier {tier}", table, notes)
 
 

@@ -30,7 +30,7 @@ from latent_runs.leash import end_with, leash
 from latent_runs.notebooks import check_parameters, run_notebook, set_aside_stale
 from latent_runs.places import GRIDS, IN_CHECKOUT, RECORDED, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import Run, grid_path, parse_value, read_grid
-from latent_runs.results import ANSWERS, MODEL, code_of, load_results
+from latent_runs.results import ANSWERS, LATENCY, MODEL, code_of, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
 
@@ -43,8 +43,8 @@ def keys(tier: str, seeds: Sequence[int]) -> dict[Path, str]:
 
 
 def record(tier: str) -> list[Path]:
-    """Copy each trusted `result.json` of a commit, with the models to be kept, from `papermill_runs/<tier>` to
-    `recorded/<tier>`."""
+    """Copy each trusted `result.json` of a commit, with the models to be kept and the times measured, from
+    `papermill_runs/<tier>` to `recorded/<tier>`."""
     source, target, copied = RUNS / tier, RUNS / "recorded" / tier, []
     kept = {run.result for run in read_grid(grid_path(tier)) if run.keep_model}
     for row in load_results(source).to_dict("records"):
@@ -59,6 +59,8 @@ def record(tier: str) -> list[Path]:
                 shutil.copyfile(answers, copied[-1].with_name(ANSWERS))
         else:
             print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
+    if copied and (source / LATENCY).is_file():
+        shutil.copyfile(source / LATENCY, target / LATENCY)
     return copied
 
 

@@ -174,7 +174,7 @@ class Lesson:
         return evaluate(_on_the_gpu(reasoner), task or self.problems, some, **self.asking(method) | how)
 
     def measure(self, reasoner: Reasoner, method: Method) -> tuple[dict[str, Any], Evaluation]:
-        """What a record keeps of a trained model: accuracy, tokens, seconds, the controls; accuracy on problems of another
+        """What a record keeps of a trained model: accuracy, tokens, the controls; accuracy on problems of another
         kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps, and
         whether they, or a written chain, carry the answer to another problem."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Code = Literal["same key", "older code", "unknown commit"]
 MODEL = "model.safetensors"  # beside the record whose numbers it gave
+LATENCY = "latency.json"  # beside a tier's runs: seconds a question of all its models (`latent_costs.latency`)
 ANSWERS = "answers.jsonl.gz"  # what it said (`latent_runs.answers`)
 
 

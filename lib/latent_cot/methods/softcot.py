@@ -114,13 +114,13 @@ class Assistant:
 
     def hint(
         self, problems: Seq[Problem], layout: Layout, max_new_tokens: int, wording: str = "{question}\nHint: {hint}"
-    ) -> list[Problem]:
-        """Assist-CoT: the problems, each with what the assistant, asked in `layout`, says to it in its question."""
+    ) -> tuple[list[Problem], float]:
+        """Assist-CoT: the problems, each with what the assistant, asked in `layout`, says to it in its question; and how many
+        tokens it said to one."""
         encoded = encode(problems, self.reasoner.tokenizer, layout)
         said = answer(self.reasoner, [prompt(e, self.reasoner.markers, 0, marked=False) for e in encoded], max_new_tokens)
-        return [
-            replace(p, question=wording.format(question=p.question, hint=a.text.strip())) for p, a in zip(problems, said)
-        ]
+        hinted = [replace(p, question=wording.format(question=p.question, hint=a.text.strip())) for p, a in zip(problems, said)]
+        return hinted, sum(a.n_tokens for a in said) / len(said)
 
 
 def contrastive_loss(
