@@ -22,12 +22,13 @@ from latent_views.probes import N_FIT, N_HELD_OUT, fit_probes
 from latent_views.ready import load, method_of, recorded
 
 N_PROBLEMS = 202  # of a task: two hundred for a count, and the two before the first of them, whose thoughts it is given
+TASKS = "arithmetic", "graph"  # that the page can read
 ALWAYS_AS_MANY = {"nobody", "hidden", "projection", "pause"}  # writers that never end their thoughts themselves
 
 
 def page_data(folder: Path = RECORDED) -> dict[str, Any]:
     """Everything the page shows or computes with. Raises ValueError where no model is found."""
-    found = {path: record for path, record in recorded(folder).items() if record["parameters"]["task"] in ("arithmetic", "graph")}
+    found = {path: record for path, record in recorded(folder).items() if record["parameters"]["task"] in TASKS}
     if not found:
         raise ValueError(f"no trained model below {folder}: run `make record` first")
     models = [model_data(path, record) for path, record in found.items()]
@@ -42,6 +43,7 @@ def model_data(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     vocabulary, start = tokenizer.get_vocab(), parameters["run"].get("init_from", "")
     name = record["variant"].rpartition("-")[2]
     weights, shapes = packed(numbers_of(reasoner))
+    ids = {"bot": BOT, "eot": EOT, "eos": EOS, "answer": data.answer_prompt}
     exported = {
         "id": f"{record['variant']}--s{record['seed']}",
         "title": TITLES[name].lstrip("– ").capitalize() if TITLES[name].startswith("–") else TITLES[name],
@@ -54,7 +56,7 @@ def model_data(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "layers": spec.n_layers, "heads": spec.n_heads, "width": spec.d_model, "context": spec.context,
         "headWords": reasoner.lm.get_output_embeddings().weight.shape[0], "maxNewTokens": data.max_new_tokens,
         "vocabulary": sorted(vocabulary, key=lambda word: vocabulary[word]),
-        "ids": {"bot": vocabulary[BOT], "eot": vocabulary[EOT], "eos": vocabulary[EOS], "answer": vocabulary[data.answer_prompt]},
+        "ids": {name: vocabulary[word] for name, word in ids.items()},
         "weights": weights, "shapes": shapes, "probes": None,
     }  # fmt: skip
     if parameters["task"] == "arithmetic" and exported["nThoughts"] and spec.writer in ALWAYS_AS_MANY:
@@ -91,8 +93,8 @@ def packed(numbers: Mapping[str, Tensor]) -> tuple[str, dict[str, tuple[int, int
 def task_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What the task's function is told, its defaults included, and the words that have a part in its questions."""
     defaults = {n: p.default for n, p in inspect.signature(GENERATED[name]).parameters.items()}
-    verbs = {"names": arithmetic.NAMES, "things": arithmetic.THINGS, "verbs": arithmetic.OPERATION} if name == "arithmetic" else {}
-    return {**defaults, **options, **verbs}
+    words = {"names": arithmetic.NAMES, "things": arithmetic.THINGS, "verbs": arithmetic.OPERATION}
+    return {**defaults, **options, **(words if name == "arithmetic" else {})}
 
 
 def _problems(name: str, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,4 +116,5 @@ def _probes(path: Path, options: Mapping[str, Any], n_classes: int) -> dict[str,
         return None
     weights, shapes = packed({"weight": probes.weight, "bias": probes.bias})
     size = dict(zip(("thoughts", "results", "d", "classes"), probes.weight.shape))
-    return {"weights": weights, "shapes": shapes, **size, "right": probes.right.tolist(), "mismatched": probes.mismatched.tolist()}
+    found = {"right": probes.right.tolist(), "mismatched": probes.mismatched.tolist()}
+    return {"weights": weights, "shapes": shapes, **size, **found}

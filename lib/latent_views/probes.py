@@ -1,7 +1,8 @@
 """Linear probes: can a step's result be read from a thought, whatever the LM head says?
 
-A probe is a softmax regression from one thought to one intermediate result, fitted on training problems. What it gets right of
-other problems stands beside what it gets right where thoughts and problems are mismatched: that is what the numbers alone allow.
+A probe reads one thought and names one intermediate result, by a linear discriminant of training problems. What it gets
+right of other problems stands beside what it gets right where thoughts and problems are mismatched, which is what the
+numbers alone allow.
 """
 
 from collections.abc import Sequence as Seq
@@ -17,7 +18,7 @@ from latent_cot.generation import answer
 from latent_tasks import Problem
 from latent_views.thinkers import Thinker
 
-N_FIT, N_HELD_OUT = 3000, 500  # problems
+N_FIT, N_HELD_OUT = 2000, 500  # problems
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,7 @@ def fit_probes(thinker: Thinker, fit: Seq[Problem], held_out: Seq[Problem], n_cl
     if len(n_results) != 1 or not (n := n_results.pop()):
         return None
     (x, y), (x_other, y_other) = _states(thinker, fit, n), _states(thinker, held_out, n)
-    middle, spread = x.mean(0), x.std(0).clamp(min=1e-6)
-    weight, bias = _regress((x - middle) / spread, y, n_classes)
-    weight = weight / spread[:, None, :, None]  # as it reads what was not standardised
-    bias = bias - torch.einsum("td,trdc->trc", middle, weight)
+    weight, bias = _discriminate(x, y, n_classes)
 
     def share(thoughts: Float[Tensor, "problems thoughts d"]) -> Float[Tensor, "thoughts results"]:
         said = torch.einsum("btd,trdc->btrc", thoughts, weight) + bias
@@ -57,21 +55,17 @@ def _states(
     return had, torch.tensor(wanted).reshape(len(problems), n_results)
 
 
-def _regress(
+def _discriminate(
     x: Float[Tensor, "problems thoughts d"], y: Int[Tensor, "problems results"], n_classes: int
 ) -> tuple[Float[Tensor, "thoughts results d classes"], Float[Tensor, "thoughts results classes"]]:
-    """All softmax regressions at once, with a little weight decay."""
-    weight = torch.zeros(x.shape[1], y.shape[1], x.shape[2], n_classes, requires_grad=True)
-    bias = torch.zeros(x.shape[1], y.shape[1], n_classes, requires_grad=True)
-    labels = y[:, None].expand(-1, x.shape[1], -1)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        said = torch.einsum("btd,trdc->btrc", x, weight) + bias
-        value = F.cross_entropy(said.flatten(0, 2), labels.flatten(), reduction="sum") / len(x) + 1e-3 * weight.square().sum()
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return weight.detach(), bias.detach()
+    """log p(class | x) = mu_c' S^-1 x - mu_c' S^-1 mu_c / 2 + log p(class), up to what all classes share: Fisher's linear
+    discriminant, with the classes' means mu_c, the spread S within classes, and every class counted once more than seen."""
+    told = F.one_hot(y, n_classes).to(x)
+    seen = told.sum(0)
+    means = torch.einsum("ptd,prc->trcd", x, told) / seen.clamp(min=1)[:, :, None]
+    off = x[:, :, None] - torch.stack([means[:, r, y[:, r]] for r in range(y.shape[1])], 2).transpose(0, 1)
+    spread = torch.einsum("ptrd,ptre->trde", off, off) / len(x)
+    size = spread.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    weight = torch.linalg.solve(spread + 1e-3 * size * torch.eye(x.shape[2]), means.mT)
+    bias = -torch.einsum("trcd,trdc->trc", means, weight) / 2 + ((seen + 1) / (len(x) + n_classes)).log()
+    return weight, torch.where(seen > 0, bias, torch.finfo(x.dtype).min / 2)

@@ -3,9 +3,12 @@
 const TABS = [["watch", "Watch", Watch], ["change", "Change its mind", Change], ["look", "Look inside", Look], ["count", "Count", Count]];
 const THOUGHT = "A thought is a list of numbers, the model's last state, fed back as its next input in place of a word.";
 
+let pages = 0;
+
 class Page {
   constructor(root, data) {
     this.data = data;
+    const unique = `page-${++pages}`;
     this.models = new Map(); // unpacked when first used
     this.thinkers = data.models.filter((one) => one.nThoughts);
     const groups = [...new Set(this.thinkers.map((one) => one.task))].sort().reverse().map((task) => [task, { graph: "Graph search", arithmetic: "Arithmetic" }[task],
@@ -13,13 +16,13 @@ class Page {
     this.modelPick = select(groups, null, (id) => this.take(id));
     this.modelPick.setAttribute("aria-label", "Model");
     this.besidePick = h("select", { "aria-label": "What stands beside it", onchange: () => this.refresh() });
-    this.text = h("input", { type: "text", id: "question", maxlength: 12000, spellcheck: "false", autocomplete: "off" });
+    this.text = h("input", { type: "text", maxlength: 12000, spellcheck: "false", autocomplete: "off" });
     this.message = h("div", { class: "message", role: "status", tabindex: -1 });
     this.restoreHere = h("button", { onclick: () => this.restore(), hidden: true }, "Restore");
     this.views = TABS.map(([id, name, View]) => ({ id, name, view: new View(this) }));
-    this.tabs = this.views.map(({ id, name }, i) => h("button", { role: "tab", id: `tab-${id}`, "aria-controls": `view-${id}`,
+    this.tabs = this.views.map(({ id, name }, i) => h("button", { role: "tab", id: `${unique}-tab-${id}`, "aria-controls": `${unique}-${id}`,
       onclick: () => this.open(i), onkeydown: (event) => this.turn(event, i) }, name));
-    this.panels = this.views.map(({ id, view }) => h("div", { role: "tabpanel", id: `view-${id}`, "aria-labelledby": `tab-${id}` }, view.element));
+    this.panels = this.views.map(({ id, view }) => h("div", { role: "tabpanel", id: `${unique}-${id}`, "aria-labelledby": `${unique}-tab-${id}` }, view.element));
     root.replaceChildren(h("div", { class: "page" },
       h("div", { class: "top" }, h("h1", {}, "Watch a model think"), h("div", { role: "tablist", "aria-label": "Views" }, this.tabs), this.theme(root)),
       h("form", { class: "asking", onsubmit: (event) => { event.preventDefault(); this.ask(); } },
@@ -159,7 +162,7 @@ class Page {
       this.words = model.tokenizer.encode(question).map((id) => model.tokenizer.words[id]);
       this.graph = model.task === "graph" ? TASKS.graph.read(this.words) : null;
       const outside = TASKS[model.task].outside(this.words, model.options);
-      if (changes.length) this.say(`Shown with ${changes.map((one) => `thought ${one.thought + 1} ${wordOf(one)}`).join(", ")}; as it was stands beside it.`, "changed");
+      if (changes.length) this.say(`Shown as changed: ${summary(changes)}.${outside ? " Not what it was trained on." : ""}`, "changed");
       else if (outside) this.say(`Not what this model was trained on, expect nonsense. ${outside}`, "outside");
       else this.say(TASKS[model.task].asks(this.words, model.options), "asks");
     } catch (error) {
@@ -265,4 +268,11 @@ class Page {
   }
 }
 
-const nameOf = (one) => `${one.title} · ${Math.round(100 * one.accuracy)} % right`;
+/** "thoughts 1, 2 swapped; thought 3 removed" */
+function summary(changes) {
+  const kinds = new Map();
+  for (const one of changes.toSorted((a, b) => a.thought - b.thought)) kinds.set(wordOf(one), [...(kinds.get(wordOf(one)) ?? []), one.thought + 1]);
+  return [...kinds].map(([what, which]) => `thought${which.length > 1 ? "s" : ""} ${which.join(", ")} ${what}`).join("; ");
+}
+
+const nameOf = (one) => `${one.title}, ${Math.round(100 * one.accuracy)} %`;

@@ -102,7 +102,7 @@ const TASKS = {
       if (!graph.distances.has(nodes[0])) return `${nodes[0]} cannot be reached from ${graph.root}`;
       for (let i = 1; i < nodes.length; i++) if (!graph.has(nodes[i - 1], nodes[i])) return `no edge ${nodes[i - 1]}>${nodes[i]}`;
       const last = nodes.at(-1);
-      return said === undefined || distancesFrom(graph, last).has(target) ? null : `no edge ${last}>${target}`;
+      return said === undefined || target === null || distancesFrom(graph, last).has(target) ? null : `no edge ${last}>${target}`;
     },
     said: (text) => text.split("The answer is:").at(-1).trim() || null,
     noun: "path",
@@ -145,6 +145,6 @@ function verdict(model, words, text, nThoughts) {
   const task = TASKS[model.task], wanted = task.answer(words, model.options), said = task.said(text);
   if (wanted === null) return { right: null, text: "no one right answer" };
   const broken = task.broken(text, words, nThoughts);
-  if (said !== wanted) return { right: false, text: `✗ wrong, ${wanted} is right${broken ? `; broken ${task.noun}: ${broken}` : ""}` };
+  if (said !== wanted) return { right: false, broken, text: `✗ wrong, ${wanted} is right${broken ? `; broken ${task.noun}: ${broken}` : ""}` };
   return broken ? { right: true, broken, text: `≈ right answer, broken ${task.noun}: ${broken}` } : { right: true, text: "✓ right" };
 }

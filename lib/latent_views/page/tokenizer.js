@@ -14,7 +14,7 @@ class Tokenizer {
     const special = text.match(SPECIAL) ?? [];
     const words = text.replace(SPECIAL, " ").replaceAll(",", " ").match(PATTERN) ?? [];
     const unknown = [...special, ...words.filter((word) => !this.ids.has(word))];
-    if (unknown.length) throw new Refused(`words this model has never seen: ${short([...new Set(unknown)].join(", "))}`);
+    if (unknown.length) throw new Refused(`Words this model has never seen: ${short([...new Set(unknown)].join(", "))}`);
     return words.map((word) => this.ids.get(word));
   }
 
