@@ -17,48 +17,51 @@ from latent_runs.results import MODEL
 
 HERE = Path(__file__).parent
 SOURCES = HERE / "page"
-MODULES = "numbers tokenizer model thinking tasks elements drawing watch change look count page".split()
+MODULES = "numbers tokenizer model thinking tasks elements drawing watch change look count telling page".split()
 FOLDER = ROOT / "page"
 
 
 def code() -> str:
     """The page's JavaScript, its files joined."""
-    return "\n".join((SOURCES / f"{name}.js").read_text() for name in MODULES)
+    return "\n".join((SOURCES / f"{name}.js").read_text(encoding="utf-8") for name in MODULES)
 
 
 def style() -> str:
-    return (SOURCES / "style.css").read_text()
+    return (SOURCES / "style.css").read_text(encoding="utf-8")
 
 
 def html(data: dict[str, Any]) -> str:
     """The whole page. In its data no "<" can end the element that they stand in."""
     inlined = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    page = string.Template((SOURCES / "page.html").read_text())
+    page = string.Template((SOURCES / "page.html").read_text(encoding="utf-8"))
     return page.substitute(style=style(), data=inlined, code=code(), made_of=made_of())
 
 
 def made_of() -> str:
-    """What a built page depends on: the shipped models and their records, this package, as a checksum."""
+    """What the page's data depend on, as a checksum: the shipped models with their records, and the modules that read them."""
     models = sorted(RECORDED.rglob(MODEL))
     records = [path.with_name("result.json") for path in models]
-    files = [*models, *records, *sorted(SOURCES.iterdir()), *sorted(HERE.glob("*.py"))]
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    makers = [HERE / f"{name}.py" for name in ("exported", "probes", "ready", "thinkers")]
+    return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in [*models, *records, *makers])).hexdigest()
 
 
-def data_of(path: Path) -> dict[str, Any]:
-    """What a built page was given."""
-    text = path.read_text(encoding="utf-8")
-    return json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[0])
+def data_of(path: Path) -> dict[str, Any] | None:
+    """What a built page was given; None where there is none, or other models are here now."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1]) if found and f'content="{made_of()}"' in text[:1000] else None
 
 
 def built(folder: Path = FOLDER) -> Path:
-    """FOLDER/index.html, written anew where it is not what it would be made of now. Raises ValueError without a trained model,
-    OSError where it cannot be written."""
+    """FOLDER/index.html, up to date. Raises ValueError without a trained model, OSError where it cannot be written."""
     path = folder / "index.html"
-    if not path.is_file() or f'content="{made_of()}"' not in path.read_text(encoding="utf-8")[:1000]:
-        from latent_views.exported import page_data  # torch takes seconds to import, and a built page needs none of it
+    data = data_of(path)
+    if data is None:
+        from latent_views.exported import page_data  # torch takes seconds to import, and data that are there need none of it
 
-        text = html(page_data())
+        data = page_data()
+    text = html(data)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")  # whole or not at all: others may be opening it
         part.write_text(text, encoding="utf-8")

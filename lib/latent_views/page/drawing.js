@@ -4,7 +4,8 @@ class Drawing {
   constructor(graph) {
     this.graph = graph;
     this.places = places(graph);
-    const spots = [...this.places.values()], [wide, high] = [Math.max(...spots.map((s) => s[0])), Math.max(...spots.map((s) => s[1]))];
+    const spots = [...this.places.values()],
+      [wide, high] = [Math.max(...spots.map((s) => s[0])), Math.max(...spots.map((s) => s[1]))];
     const edges = graph.edges.map(([a, b]) => {
       const line = this.line(a, b);
       return [`${a}>${b}`, line && svg("line", { ...line, class: "edge" })];
@@ -13,22 +14,32 @@ class Drawing {
     this.extra = svg("g");
     this.nodes = new Map(graph.nodes.filter((node) => this.places.has(node)).map((node) => [node, this.node(node)]));
     this.title = svg("title");
-    this.element = svg("svg", { class: "graph", viewBox: `0 0 ${wide + 80} ${high + 50}`, role: "img" }, this.title,
-      [...this.edges.values()], this.extra, [...this.nodes.values()].map((parts) => parts.group));
+    this.element = svg(
+      "svg",
+      { class: "graph", viewBox: `0 0 ${wide + 80} ${high + 50}`, role: "img" },
+      this.title,
+      [...this.edges.values()],
+      this.extra,
+      [...this.nodes.values()].map((parts) => parts.group),
+    );
   }
 
   line(a, b) {
     if (!this.places.has(a) || !this.places.has(b)) return null;
-    const [[x, y], [p, q]] = [this.places.get(a), this.places.get(b)], far = Math.hypot(p - x, q - y) || 1;
+    const [[x, y], [p, q]] = [this.places.get(a), this.places.get(b)],
+      far = Math.hypot(p - x, q - y) || 1;
     const [dx, dy] = [(24 * (p - x)) / far, (24 * (q - y)) / far];
     return { x1: x + dx, y1: y + dy, x2: p - dx, y2: q - dy };
   }
 
   node(name) {
-    const [x, y] = this.places.get(name), { root, candidates, distances } = this.graph;
+    const [x, y] = this.places.get(name),
+      { root, candidates, distances } = this.graph;
     const kind = `node${name === root ? " root" : ""}${candidates.includes(name) ? " candidate" : ""}${distances.has(name) ? "" : " elsewhere"}`;
-    const shape = () => (candidates.includes(name)
-      ? svg("rect", { x: x - 23, y: y - 23, width: 46, height: 46, rx: 6 }) : svg("circle", { cx: x, cy: y, r: 24 }));
+    const shape = () =>
+      candidates.includes(name)
+        ? svg("rect", { x: x - 23, y: y - 23, width: 46, height: 46, rx: 6 })
+        : svg("circle", { cx: x, cy: y, r: 24 });
     const [ground, glow] = [shape(), shape()];
     ground.classList.add("ground");
     glow.classList.add("glow");
@@ -47,7 +58,11 @@ class Drawing {
       share.textContent = p >= 0.05 ? percent(p) : "";
     }
     const steps = path.slice(1).map((node, i) => [path[i], node]);
-    for (const [name, line] of this.edges) line.classList.toggle("taken", steps.some(([a, b]) => `${a}>${b}` === name));
+    for (const [name, line] of this.edges)
+      line.classList.toggle(
+        "taken",
+        steps.some(([a, b]) => `${a}>${b}` === name),
+      );
     const missing = steps.filter(([a, b]) => !this.graph.has(a, b)).map(([a, b]) => this.line(a, b));
     this.extra.replaceChildren(...missing.filter(Boolean).map((line) => svg("line", { ...line, class: "edge missing" })));
     this.title.textContent = inWords;
@@ -57,7 +72,8 @@ class Drawing {
 /** Columns by distance from the sources; below each other, near what they hang on. */
 function places(graph) {
   const sources = graph.nodes.filter((node) => node === graph.root || graph.edges.every(([, b]) => b !== node));
-  const found = new Map(), rows = new Map();
+  const found = new Map(),
+    rows = new Map();
   const trees = sources.map((source) => layers(graph, [source]));
   let top = 0;
   for (const tree of trees) {

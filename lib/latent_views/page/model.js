@@ -4,9 +4,7 @@
 function unpack(base64, shapes) {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
   const all = new Float32Array(bytes.buffer);
-  return Object.fromEntries(
-    Object.entries(shapes).map(([name, [start, n]]) => [name, all.subarray(start, start + n)]),
-  );
+  return Object.fromEntries(Object.entries(shapes).map(([name, [start, n]]) => [name, all.subarray(start, start + n)]));
 }
 
 class Model {
@@ -26,7 +24,8 @@ class Model {
 
   /** What the LM head makes of a state: its words may be fewer than the tokenizer's, edges are read only. */
   logits(state) {
-    const { embed } = this.w, out = new Float64Array(this.headWords);
+    const { embed } = this.w,
+      out = new Float64Array(this.headWords);
     for (let v = 0, at = 0; v < out.length; v++) for (let i = 0; i < state.length; i++) out[v] += state[i] * embed[at++];
     return out;
   }
@@ -37,22 +36,29 @@ class Model {
 
   /** Read one input embedding after `context`, which stays usable. Levels are as the LM head would read them. */
   read(context, embed) {
-    const { w, width, heads } = this, place = context.length, size = width / heads;
+    const { w, width, heads } = this,
+      place = context.length,
+      size = width / heads;
     let x = add(embed, w.positions.subarray(place * width, (place + 1) * width));
-    const levels = [this.finalNorm(x)], attention = [], cache = [];
+    const levels = [this.finalNorm(x)],
+      attention = [],
+      cache = [];
     for (let layer = 0; layer < this.layers; layer++) {
       const of = (name) => [w[`${layer}.${name}.weight`], w[`${layer}.${name}.bias`]];
       const qkv = linear(layerNorm(x, ...of("ln_1")), ...of("attn.c_attn"));
       const before = context.cache[layer];
-      const keys = [...before.keys, qkv.slice(width, 2 * width)], values = [...before.values, qkv.slice(2 * width)];
-      const mixed = new Float64Array(width), looks = new Float64Array(place + 1);
+      const keys = [...before.keys, qkv.slice(width, 2 * width)],
+        values = [...before.values, qkv.slice(2 * width)];
+      const mixed = new Float64Array(width),
+        looks = new Float64Array(place + 1);
       for (let head = 0; head < heads; head++) {
         const from = head * size;
         const scores = new Float64Array(place + 1);
         for (let column = 0; column <= place; column++) scores[column] = dot(qkv, keys[column], from, size) / Math.sqrt(size);
         const shares = softmax(scores);
         for (let column = 0; column <= place; column++) {
-          const share = shares[column], value = values[column];
+          const share = shares[column],
+            value = values[column];
           looks[column] += share / heads;
           for (let i = from; i < from + size; i++) mixed[i] += share * value[i];
         }
@@ -77,7 +83,8 @@ class Model {
 
   /** What the probe of thought i for result j finds in a vector: probabilities of its values. */
   probe(vector, i, j) {
-    const { w, results, classes } = this.probes, at = (i * results + j) * classes;
+    const { w, results, classes } = this.probes,
+      at = (i * results + j) * classes;
     const weight = w.weight.subarray(at * vector.length, (at + classes) * vector.length);
     return softmax(linear(vector, weight, w.bias.subarray(at, at + classes)));
   }
@@ -96,7 +103,11 @@ const WRITERS = {
   pause: (m) => () => Float64Array.from(m.w["writer.embedding"]),
   projection: (m) => (state) => {
     const inner = linear(state, m.w["writer.1.weight"], m.w["writer.1.bias"]).map(gelu);
-    return layerNorm(linear(inner, m.w["writer.3.weight"], m.w["writer.3.bias"]), m.w["writer.ln.weight"], m.w["writer.ln.bias"]);
+    return layerNorm(
+      linear(inner, m.w["writer.3.weight"], m.w["writer.3.bias"]),
+      m.w["writer.ln.weight"],
+      m.w["writer.ln.bias"],
+    );
   },
   latent_head: (m) => (state) => {
     const inner = linear(state, m.w["writer.0.weight"], m.w["writer.0.bias"]).map(gelu);

@@ -6,9 +6,11 @@
 /** Ids of the question as it stands before thoughts. Raises Refused for what the model cannot read. */
 function prompt(model, question, marked = model.marked) {
   if (!question.trim()) throw new Refused("Type a question, or take another one.");
-  const ids = model.tokenizer.encode(question), room = model.context - model.nThoughts - model.maxNewTokens;
+  const ids = model.tokenizer.encode(question),
+    room = model.context - model.nThoughts - model.maxNewTokens;
   if (!ids.length) throw new Refused("Type a question, or take another one.");
-  if (ids.length > room) throw new Refused(`The question is too long: ${ids.length} tokens, and this model has room for ${room}.`);
+  if (ids.length > room)
+    throw new Refused(`The question is too long: ${ids.length} tokens, and this model has room for ${room}.`);
   return marked ? [...ids, model.ids.bot] : ids;
 }
 
@@ -36,7 +38,8 @@ function changed(model, vector, { thought, kind, by }) {
   if (kind === "remove") return null;
   if (kind === "scale") return { vector: times(vector, by) };
   if (kind === "noise") return { vector: add(vector, times(new Float64Array(model.w.noise), by * lengthOf(vector))) };
-  if (kind === "word") return { vector: new Float64Array(model.embed(wordId(model, by))), holds: model.embed(wordId(model, by)) };
+  if (kind === "word")
+    return { vector: new Float64Array(model.embed(wordId(model, by))), holds: model.embed(wordId(model, by)) };
   const other = thoughtsOf(model, by)[thought];
   if (!other) throw new Refused(`The other problem has no thought ${thought + 1}.`);
   return { vector: other.vector, holds: other.holds };
@@ -79,7 +82,8 @@ function thinkChanged(model, question, n, changes, again) {
 
 /** Write on greedily: ids until the end of sequence, and the context before each. */
 function write(model, context, n) {
-  const ids = [], before = [];
+  const ids = [],
+    before = [];
   while (ids.length < n) {
     before.push(context);
     ids.push(argmax(model.logits(context.state)));
@@ -91,7 +95,8 @@ function write(model, context, n) {
 
 /** Answer a question: all that a panel shows. `n`: thoughts; a model may end them itself. */
 function answer(model, question, { n = model.nThoughts, changes = [], again = false, marked = model.marked } = {}) {
-  const asked = prompt(model, question, marked), start = model.readAll(model.nothing, asked);
+  const asked = prompt(model, question, marked),
+    start = model.readAll(model.nothing, asked);
   const { had, context: thought } = thinkChanged(model, start, n, changes, again);
   const spoken = marked ? model.readAll(thought, [model.ids.eot]) : thought;
   // A model that was also taught to write its steps does so where no thought is left, unless asked for the answer.

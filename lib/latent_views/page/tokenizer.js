@@ -19,7 +19,10 @@ class Tokenizer {
   }
 
   decode(ids) {
-    return ids.map((id) => this.words[id]).filter((word) => !word.match(SPECIAL)).join(" ");
+    return ids
+      .map((id) => this.words[id])
+      .filter((word) => !word.match(SPECIAL))
+      .join(" ");
   }
 }
 

@@ -6,16 +6,36 @@ class Watch {
     this.at = 0;
     this.play = h("button", { class: "main", onclick: () => (this.timer ? this.stop() : this.start()) }, "▶ Play");
     this.step = h("button", { onclick: () => this.go(this.at >= this.length ? 1 : this.at + 1) }, "Step");
-    this.speed = select([["1000", "½×"], ["500", "1×"], ["250", "2×"], ["125", "4×"]], "500", () => this.timer && this.start());
+    this.speed = select(
+      [
+        ["1000", "½×"],
+        ["500", "1×"],
+        ["250", "2×"],
+        ["125", "4×"],
+      ],
+      "500",
+      () => this.timer && this.start(),
+    );
     this.position = h("input", { type: "range", min: 0, max: 1, value: 0, oninput: (e) => this.go(Number(e.target.value)) });
     this.thoughts = h("input", { type: "range", min: 0, max: 3, oninput: (e) => page.think(Number(e.target.value)) });
     this.count = h("output", {});
     this.clock = h("output", { class: "clock", "aria-live": "off" });
     this.sides = h("div", { class: "sides" });
-    this.element = h("div", { class: "view" },
-      h("div", { class: "controls" }, this.play, this.step, labelled("Speed", this.speed), labelled("Position", this.position),
-        this.clock, labelled("Speaks after", h("span", { class: "row" }, this.thoughts, this.count))),
-      this.sides);
+    this.element = h(
+      "div",
+      { class: "view" },
+      h(
+        "div",
+        { class: "controls" },
+        this.play,
+        this.step,
+        labelled("Speed", this.speed),
+        labelled("Position", this.position),
+        this.clock,
+        labelled("Speaks after", h("span", { class: "row" }, this.thoughts, this.count)),
+      ),
+      this.sides,
+    );
   }
 
   /** A question was asked, or a thought changed. */
@@ -69,40 +89,59 @@ class Side {
     this.results = graph ? null : h("p", { class: "results" }, track.results);
     this.answer = h("p", { class: "answer" });
     this.verdict = h("p", { class: "verdict" });
-    this.element = panel(track.title, track.caption, track.more,
+    this.element = panel(
+      track.title,
+      track.caption,
+      track.more,
       this.drawing?.element ?? null,
       h("ol", { class: "chips", "aria-label": "Positions after the question" }, this.chips),
-      this.results, h("div", { class: "said", "aria-live": "polite" }, this.answer, this.verdict));
+      this.results,
+      h("div", { class: "said", "aria-live": "polite" }, this.answer, this.verdict),
+    );
     this.element.classList.add(graph ? "searches" : "calculates");
   }
 
   chip({ thought, word, says, changed, number }) {
     if (!thought) return h("li", { class: "chip word" }, shown(word));
-    const [best, share] = says[0], many = this.track.steps.filter((step) => step.thought).length > 8;
-    return h("li", { class: `chip thought${changed ? " changed" : ""}${many ? " many" : ""}` }, glyph(thought, this.drawing || many ? 30 : 44),
+    const [best, share] = says[0],
+      many = this.track.steps.filter((step) => step.thought).length > 8;
+    return h(
+      "li",
+      { class: `chip thought${changed ? " changed" : ""}${many ? " many" : ""}` },
+      glyph(thought, this.drawing || many ? 30 : 44),
       many ? null : h("span", { class: "name" }, changed ? `${number}: ${changed}` : `thought ${number}`),
-      this.drawing ? null : h("span", { class: "holds", style: `--share:${share}` }, many ? brief(best) : `${brief(best)} ${percent(share)}`));
+      this.drawing
+        ? null
+        : h("span", { class: "holds", style: `--share:${share}` }, many ? brief(best) : `${brief(best)} ${percent(share)}`),
+    );
   }
 
   go(at) {
-    const { steps, graph, answer, verdict, ms } = this.track, done = at >= steps.length;
+    const { steps, graph, answer, verdict, ms } = this.track,
+      done = at >= steps.length;
     this.chips.forEach((chip, i) => chip.classList.toggle("coming", i >= at));
     this.chips.forEach((chip, i) => chip.classList.toggle("now", i === at - 1 && !done));
     this.answer.textContent = done ? `Answer: ${answer ?? "none"}` : "…";
     this.verdict.textContent = done ? `${verdict.text} · ${steps.length} positions, ${ms.toFixed(1)} ms` : "";
     if (this.results) this.results.classList.toggle("coming", !done);
-    this.verdict.className = `verdict ${done ? { true: verdict.broken ? "half" : "right", false: "wrong" }[verdict.right] ?? "" : ""}`;
+    this.verdict.className = `verdict ${done ? ({ true: verdict.broken ? "half" : "right", false: "wrong" }[verdict.right] ?? "") : ""}`;
     if (graph) this.search(at, done);
   }
 
   /** Glow with the last thought, or with what was the choice of words before the last one written. */
   search(at, done) {
-    const { steps, graph, answer, door } = this.track, past = steps.slice(0, at), last = past.at(-1);
+    const { steps, graph, answer, door } = this.track,
+      past = steps.slice(0, at),
+      last = past.at(-1);
     const path = past.filter((step) => step.node && !step.thought).map((step) => step.word);
     const whole = path.length && !past.some((step) => step.thought) ? [graph.root, ...path] : path;
     const shares = new Map(done ? door : last?.says);
     const lit = [...shares].filter(([, p]) => p >= 0.05).map(([node, p]) => `${node} ${percent(p)}`);
-    this.drawing.show(shares, answer && done ? [...whole, answer].filter((n, i, all) => all.length > 1) : whole, done ? answer : null,
-      done ? `The answer is ${answer ?? "missing"}` : `Held now: ${lit.join(", ") || "nothing in particular"}`);
+    this.drawing.show(
+      shares,
+      answer && done ? [...whole, answer].filter((n, i, all) => all.length > 1) : whole,
+      done ? answer : null,
+      done ? `The answer is ${answer ?? "missing"}` : `Held now: ${lit.join(", ") || "nothing in particular"}`,
+    );
   }
 }
