@@ -153,7 +153,7 @@ def shot(page: Page) -> Image.Image:
 
 def animation(path: Path, frames: list[tuple[Image.Image, int]]) -> None:
     """A GIF that any page shows."""
-    small = [image.resize((960, 540), Image.Resampling.LANCZOS).quantize(96) for image, _ in frames]
+    small = [image.resize((960, 540), Image.Resampling.LANCZOS).quantize(192) for image, _ in frames]
     small[0].save(path, save_all=True, append_images=small[1:], duration=[ms for _, ms in frames], loop=0, optimize=True)
 
 

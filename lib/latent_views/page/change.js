@@ -72,7 +72,7 @@ class Change {
       ),
       panel(
         "What it would answer",
-        "How probable each answer is: outlined as it was, filled as it is now.",
+        "Outlined: how probable it was. Filled: as it is now.",
         [
           "These are the probabilities of the next word at the answer's door: the position that is about to say the answer.",
           "If the donor's answer comes up, the changed thought carried it. If the right one is lost and the donor's does not come up, the thought was needed but did not carry the answer by itself.",
@@ -134,7 +134,7 @@ class Change {
     const { page } = this,
       { graph } = page,
       one = now.get(page.chosen);
-    this.held.textContent = graph && page.run ? (one ? `Below: what ${page.nameOf(one)} holds.` : "This thought is gone.") : "";
+    this.held.textContent = graph && page.run ? (one ? `Below: what this thought holds now.` : "This thought is gone.") : "";
     if (!graph || !page.run) return this.search.replaceChildren();
     if (this.drawing?.graph !== graph) this.search.replaceChildren((this.drawing = new Drawing(graph)).element);
     const says = one ? page.model.says(one.holds, 8) : [];
