@@ -33,7 +33,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo page screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -78,10 +78,13 @@ types: $(STAMP) ## check the types in lib/ (part of make test)
 lab: $(STAMP) ## open JupyterLab on the notebooks: LAB_ARGS="--no-browser --port 8890"
 	$(PY) -m jupyterlab --notebook-dir notebooks --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
+demo: $(STAMP) ## a page for an audience: watch a model think, change its mind (on this machine's own address)
 	$(PY) -m latent_views.demo
 
-screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
+page: $(STAMP) ## the same page as one file, page/index.html, that opens anywhere without Python
+	$(PY) -m latent_views.bundle
+
+screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation on this machine
@@ -141,5 +144,5 @@ strip: $(STAMP) ## strip run metadata and progress bars from the notebooks; outp
 	$(PY) tests/strip_bars.py notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
-	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site
+	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site page
 	find lib papermill_runs tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
