@@ -8,6 +8,9 @@ CPU   ?=
 PINS  ?=
 PYTHON ?=
 PACK  ?=
+PEERS ?=
+JSON  ?=
+README ?=
 OUT   ?= gpu_out
 BUDGET ?= 1800
 DEVICE ?= cuda
@@ -82,8 +85,8 @@ demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look in
 screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images
 
-bench: $(STAMP) ## measure the speed of training and generation on this machine
-	$(PY) -m latent_costs.bench
+bench: $(STAMP) ## measure the speed of training and generation here: PEERS=<checkouts of the official code> JSON=<file> README=README.md
+	$(PY) -m latent_costs.bench $(if $(PEERS),--peers "$(PEERS)") $(if $(JSON),--json "$(JSON)") $(if $(README),--readme "$(README)")
 
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')

