@@ -8,6 +8,9 @@ CPU   ?=
 PINS  ?=
 PYTHON ?=
 PACK  ?=
+PEERS ?=
+JSON  ?=
+README ?=
 OUT   ?= gpu_out
 LAB_ARGS ?=
 BUDGET ?= 1800
@@ -87,8 +90,8 @@ page: $(STAMP) ## the same page as one file, page/index.html, that opens anywher
 screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images
 
-bench: $(STAMP) ## measure the speed of training and generation on this machine
-	$(PY) -m latent_costs.bench
+bench: $(STAMP) ## measure the speed of training and generation here: PEERS=<checkouts of the official code> JSON=<file> README=README.md
+	$(PY) -m latent_costs.bench $(if $(PEERS),--peers "$(PEERS)") $(if $(JSON),--json "$(JSON)") $(if $(README),--readme "$(README)")
 
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')

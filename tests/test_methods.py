@@ -300,14 +300,15 @@ def test_collate_aligns_thoughts_in_one_block():
 
 
 def test_length_grouping_keeps_padding_under_five_percent():
-    """Lengths as of word problems: log-normal around 60 tokens, a few beyond 200."""
+    """Lengths as of word problems: questions log-normal around 60 tokens, a few beyond 200; chains as if they knew nothing of
+    the question."""
     rng = random.Random(0)
-    lengths = [int(rng.lognormvariate(4.1, 0.45)) + 10 for _ in range(10_000)]
-    batches = length_grouped(lengths, 32, torch.Generator().manual_seed(0))
+    lengths = [(int(rng.lognormvariate(4.1, 0.45)) + 10, int(rng.lognormvariate(3.3, 0.5)) + 5) for _ in range(10_000)]
+    batches = length_grouped(lengths, 8, torch.Generator().manual_seed(0))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    width = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
-    assert 1 - sum(lengths) / width < 0.05
-    assert batches != length_grouped(lengths, 32, torch.Generator().manual_seed(1))
+    width = sum(len(batch) * sum(max(lengths[i][part] for i in batch) for part in (0, 1)) for batch in batches)
+    assert 1 - sum(map(sum, lengths)) / width < 0.05
+    assert batches != length_grouped(lengths, 8, torch.Generator().manual_seed(1))
     firsts = [lengths[batch[0]] for batch in batches[:40]]
     assert firsts != sorted(firsts)  # batches come in no order of length
 

@@ -23,7 +23,17 @@ from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
 from latent_cot.sources import one_line, read_source, smollm2_folder
-from latent_cot.thoughts import Context, LanguageModel, Thinking, body, read_given, state_width, think, think_in_parallel
+from latent_cot.thoughts import (
+    Context,
+    LanguageModel,
+    Thinking,
+    body,
+    embeddings_of,
+    read_given,
+    state_width,
+    think,
+    think_in_parallel,
+)  # fmt: skip
 from latent_cot.tiny import tiny_lm
 from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
 from latent_cot.weights import load_lm, read_weights, save_tensors, set_weights
@@ -90,14 +100,25 @@ class Reasoner(nn.Module):
     def embed(self, ids: Int[Tensor, "*batch tokens"]) -> Float[Tensor, "*batch tokens d"]:
         return body(self.lm).get_input_embeddings()(ids)
 
-    def think(self, context: Context, batch: Batch, stop: Stop | None = None) -> Thinking:
-        """A batch's thoughts, as this reasoner has them: one after another (`thoughts.think`), all at once, or from an
-        assistant, whose states (a problem's first set of them) the projection turns into thoughts."""
+    def given(self, batch: Batch) -> Float[Tensor, "batch held d"] | None:
+        """Thoughts that wait for nothing the model says: an assistant's, whose states (a problem's first set of them) the
+        projection turns into thoughts; a writer's that looks at no state; none."""
         if batch.states is not None:
-            return read_given(self.lm, context, batch.n_thoughts, self.writer(batch.states[:, 0]))
+            return self.writer(batch.states[:, 0])
+        width = int(batch.n_thoughts.max())
+        if width and not getattr(self.writer, "looks_at_nothing", False):
+            return None
+        nothing = embeddings_of(self.lm).new_zeros(len(batch.ids), state_width(self.lm))
+        return torch.stack([self.writer(nothing, i) for i in range(width)], 1) if width else nothing[:, None][:, :0]
+
+    def think(self, context: Context, batch: Batch, stop: Stop | None = None, leave_last: bool = False) -> Thinking:
+        """A batch's thoughts, as this reasoner has them: one after another (`thoughts.think`), all at once, or given.
+        `leave_last`: one that nothing waits for may be left unread, for `thoughts.read_behind`."""
+        if stop is None and (given := self.given(batch)) is not None:
+            return read_given(self.lm, context, batch.n_thoughts, given, leave_last)
         if self.spec.iterations:
             return think_in_parallel(self.lm, context, batch.n_thoughts, self.writer, self.spec.iterations)
-        return think(self.lm, context, batch.n_thoughts, self.writer, stop)
+        return think(self.lm, context, batch.n_thoughts, self.writer, stop, leave_last)
 
     @property
     def stop(self) -> Stop | None:
