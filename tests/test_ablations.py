@@ -1,6 +1,7 @@
 """The options behind the ablations: each degenerates to what it departs from (float64, tiny random LMs)."""
 
 import copy
+import json
 import random
 import re
 from dataclasses import replace
@@ -23,8 +24,9 @@ from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import think, think_in_parallel
 from latent_cot.tokens import check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, run_signature, train
+from latent_runs.lesson import Lesson
 from latent_runs.plan import grid_path, read_grid
-from latent_runs.settings import nested
+from latent_runs.settings import nested, typed_parameters
 from latent_tasks import DataError, Problem, Task, load_task
 from latent_tasks.chains import CHAINS, rewrite
 from latent_tasks.problem import grade_number
@@ -242,7 +244,19 @@ def test_each_rung_of_the_ladder_has_one_start_one_budget_and_a_thought_a_step()
         assert {n for name, n in thoughts.items() if name not in ("no_cot", "no_thought")} == {max(1, hops - 1)}
         assert {n for name, n in thoughts.items() if name in ("no_cot", "no_thought")} == {0}
         assert all(data["options"] == {"depth": hops, "width": 1} and layers == 2 for *_, data, layers in rows.values())
-    assert {*rungs[2]} == {*rungs[6]} > {"no_cot", "pause", "codi_free", "codi", "codi_static", "codi_decoder", "csft", "coconut"}
+    assert {*rungs[2]} == {*rungs[6]} > {"no_cot", "pause", "codi_free", "codi", "codi_decoder", "csft", "coconut"}
+
+
+def test_a_record_holds_the_validation_accuracy_that_settings_are_chosen_on(tmp_path):
+    told = {name: parameter.value for name, parameter in typed_parameters("02_explicit_baselines").items()}
+    told |= {"method": "no_cot", "steps": 2, "run": {"dir": str(tmp_path)}, "model": {"d_model": 16}}
+    told |= {"data": {"n_train": 8, "n_valid": 4, "n_test": 4}, "training": {"batch_size": 4, "validations": 2}}
+    lesson = Lesson("02_explicit_baselines", told)
+    recipe, reasoner, problems = lesson.load()
+    history = lesson.train(reasoner, recipe, problems)
+    lesson.record(reasoner, lesson.measure(reasoner, recipe)[0])
+    recorded = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert recorded["validation"] == history["validation"].max() >= 0
 
 
 # --- the chain in other words --------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ def trajectory_loss(
 ) -> Float[Tensor, ""]:  # fmt: skip
     """L_traj = 1/B sum_problems sum_i 1/M sum_{level m} D(sg[c_i^m], h_i^m) / sigma^p, over the steps that the chain holds.
 
-    It is `distillation_loss` with a thought in each row in place of a door. `student` holds the states at the thoughts, `teacher` those at the chain's words; options as at the door."""
+    It is `distillation_loss` with a thought in each row in place of a door. `student` holds the states at the thoughts,
+    `teacher` those at the chain's words; options as at the door."""
     wanted, held = states_of_steps(teacher, chain, said)
     if not held.any():
         return student[0].new_zeros(())

@@ -55,10 +55,14 @@ def names(*, n_steps=(3, 3)) -> Recipe:
         return START.sub(rng.choice(pools[moves[0][0], split_of(meaning)]), question), steps, answer
 
     def makes(problem: Problem) -> bool:
-        start = START.search(problem.question)
-        return bool(start) and start[0] in stands_for() and plain.makes(in_numbers(problem))
+        return name_in(problem) in stands_for() and plain.makes(in_numbers(problem))
 
     return Recipe(sample, write, grade_number, (*plain.words, *stands_for()), makes=makes)
+
+
+def name_in(problem: Problem) -> str:
+    """The name in a question, "" where there is none."""
+    return next(iter(START.findall(problem.question)), "")
 
 
 def in_numbers(problem: Problem) -> Problem:
@@ -70,10 +74,7 @@ def told(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
     """The same problems, each with its number said behind the question, and with any name: there is no fact to learn in
     them, only how one is used."""
     rng, every = random.Random(seed), [*stands_for()]
-    return [
-        replace(p, question=f"{START.sub(rng.choice(every), p.question)} {stands_for()[START.search(p.question)[0]]}")
-        for p in problems
-    ]
+    return [replace(p, question=f"{START.sub(rng.choice(every), p.question)} {stands_for()[name_in(p)]}") for p in problems]
 
 
 def lore(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
