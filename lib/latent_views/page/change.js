@@ -99,19 +99,21 @@ class Change {
       ...thoughts.map((one, i) => {
         const change = page.changes.get(i),
           shown = change ? now.get(i) : one;
-        const button = h(
+        const many = thoughts.length > 8, // no room for words
+          state = change ? wordOf(change) : "as it was";
+        return h(
           "button",
           {
-            class: `chip thought${change ? " changed" : ""}`,
+            class: `chip thought${change ? " changed" : ""}${many ? " many" : ""}`,
             "aria-pressed": String(page.chosen === i),
+            "aria-label": many ? `thought ${i + 1}, ${state}` : null,
             onclick: () => page.choose(i),
             onkeydown: (event) => this.move(event, i, thoughts.length),
           },
-          glyph((shown ?? one).vector, 44),
-          h("span", { class: "name" }, `thought ${i + 1}`),
-          h("span", { class: "state" }, change ? wordOf(change) : "as it was"),
+          glyph((shown ?? one).vector, many ? 30 : 44),
+          h("span", { class: "name" }, many ? `${i + 1}${change ? "*" : ""}` : `thought ${i + 1}`),
+          many ? null : h("span", { class: "state" }, state),
         );
-        return button;
       }),
     );
     if (focused !== null) this.thoughts.children[page.chosen]?.focus();

@@ -26,7 +26,7 @@ class Count {
         [
           "The donor rate asks whether thoughts carry an answer: how often the donor's answer is given with the donor's thoughts, minus how often the same answer is given with a third problem's. 0 means that they do not carry it.",
           "It is counted on those of the problems whose answer, donor's and third's all differ.",
-          "± is a 95 % interval of a share of so many problems.",
+          "In square brackets: the 95 % interval of a share of so many problems (Wilson's).",
         ],
         h("div", { class: "controls" }, labelled("Change", this.what), this.go, this.progress),
         this.table,
@@ -98,7 +98,7 @@ class Count {
         h(
           "td",
           { class: "number" },
-          of ? `${Math.round((100 * k) / of)} ± ${Math.round(196 * Math.sqrt(((k / of) * (1 - k / of)) / of))} %` : "·",
+          of ? `${Math.round((100 * k) / of)} % [${interval(k, of).join(", ")}]` : "·",
         ),
         h("td", {}, `${k} of ${of}`),
       );
@@ -115,6 +115,13 @@ class Count {
     const { page } = this;
     this.note.textContent = `${page.model.title}, ${page.n} thoughts, later ones ${page.again ? "thought again" : "kept"}; ${n} of 200 problems.`;
   }
+}
+
+/** Wilson's 95 % interval of k of n, in percent. */
+function interval(k, n, z = 1.96) {
+  const middle = (k + (z * z) / 2) / (n + z * z),
+    half = (z / (n + z * z)) * Math.sqrt((k * (n - k)) / n + (z * z) / 4);
+  return [middle - half, middle + half].map((share) => Math.round(100 * Math.abs(share)));
 }
 
 /** Of thoughts that the donor did not have (it ended its own earlier) none can be taken. */

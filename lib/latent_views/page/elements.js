@@ -26,7 +26,7 @@ let helps = 0;
 /** A panel: title, a caption in plain words, "?" with more, and what it shows. */
 function panel(title, caption, more, ...content) {
   const id = `help-${++helps}`,
-    name = typeof title === "string" ? title : title.textContent;
+    name = typeof title === "string" ? title : title.firstChild.textContent;
   return h(
     "section",
     { class: "panel", "aria-label": name },

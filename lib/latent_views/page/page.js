@@ -89,6 +89,7 @@ class Page extends Telling {
       button.textContent = `Theme: ${name}`;
     };
     root.classList.add("latent");
+    root.dataset.lmSuppressShortcuts = "true"; // in JupyterLab, keys are the page's own
     set("auto");
     return button;
   }

@@ -45,7 +45,8 @@ class Watch {
     for (const control of [this.play, this.step, this.position, this.thoughts]) control.disabled = !page.run;
     this.thoughts.max = page.model.nThoughts;
     this.thoughts.value = page.n;
-    this.count.textContent = `${page.n} thought${page.n === 1 ? "" : "s"}`;
+    const most = page.model.endsThoughts === null ? "" : "≤ "; // it may end its thoughts itself
+    this.count.textContent = `${most}${page.n} thought${page.n === 1 ? "" : "s"}`;
     this.tracks = page.run ? [page.besideTrack(), page.track()].filter(Boolean) : [];
     this.sides.replaceChildren(...this.tracks.map((track) => (track.side = new Side(page, track)).element));
     this.position.max = this.length;
