@@ -6,6 +6,7 @@ transformers has changed since they were written is made good: caches as lists o
 """
 
 import contextlib
+import copy
 import importlib.util
 import io
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig
 from torch import Tensor
-from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
+from transformers import DynamicCache, GPT2LMHeadModel, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 from latent_cot.curriculum import Budget
@@ -25,6 +26,7 @@ from latent_cot.generation import answer
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, collate
+from latent_cot.thoughts import causal
 from latent_cot.training import Supervised, TrainOptions, adamw, optimizer_step
 
 QUESTION, CHAIN, ANSWER, N_THOUGHTS = 60, 25, 8, 6  # tokens of every problem; GSM8k-Aug's medians, rounded
@@ -57,9 +59,10 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def _their_config(reasoner: Reasoner) -> GPT2Config:
-    own = reasoner.lm.config.to_dict()
-    return GPT2Config(**own | {"activation_function": "gelu_new"})
+def _their_config(reasoner: Reasoner) -> PreTrainedConfig:
+    config = copy.deepcopy(causal(reasoner.lm).config)
+    config.update({"activation_function": "gelu_new"})
+    return config
 
 
 def _words(batch: int, n: int, device: torch.device) -> Tensor:
@@ -140,7 +143,7 @@ def coconut(folder: Path, build: Callable[..., Reasoner], batch: int, precision:
 def codi(folder: Path, build: Callable[..., Reasoner], batch: int, precision: str) -> Iterator[Pair]:
     ours = build("projection", lora=True)
     device, markers, spec = next(ours.parameters()).device, ours.markers, ours.spec
-    config = _their_config(build("projection"))
+    config = _their_config(ours)
     module = load(folder / "src" / "model.py")
     config.vocab_size -= 3  # they add theirs
     module.AutoModelForCausalLM = SimpleNamespace(from_pretrained=lambda *_, **__: GPT2LMHeadModel(config))  # type: ignore
