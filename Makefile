@@ -12,6 +12,7 @@ PEERS ?=
 JSON  ?=
 README ?=
 OUT   ?= gpu_out
+LAB_ARGS ?=
 BUDGET ?= 1800
 DEVICE ?= cuda
 PYTHON_THERE ?= 3.12
@@ -35,7 +36,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -45,6 +46,7 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv and install the pinned libraries (done by the others when needed)
 
 $(STAMP): requirements.lock
+	@test ! -L $(call quote,$(VENV)) || { echo "$(VENV) is a link to another place, and nothing is installed there from here: remove the link, or run make setup where it leads" >&2; exit 1; }
 	@echo Setting up $(call quote,$(VENV)) from requirements.lock: some 2 GB, a few minutes
 	@test -x $(PY) || for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python3.14; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -76,8 +78,8 @@ faults: $(STAMP) ## kill, fill, freeze, cut and edit what a small grid writes, a
 types: $(STAMP) ## check the types in lib/ (part of make test)
 	$(PY) -m mypy
 
-lab: $(STAMP) ## open JupyterLab on the notebooks
-	$(PY) -m jupyterlab --notebook-dir notebooks
+lab: $(STAMP) ## open JupyterLab on the notebooks: LAB_ARGS="--no-browser --port 8890"
+	$(PY) -m jupyterlab --notebook-dir notebooks --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
 	$(PY) -m latent_views.demo
@@ -123,8 +125,11 @@ record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 cards: $(STAMP) ## write the model cards beside the shipped models, from the records
 	$(PY) -m latent_views.cards
 
-docs: $(STAMP) ## the reference of the packages as pages in site/, from their docstrings
-	$(PY) -m pdoc --output-directory site $(ROOMS)
+docs: $(STAMP) ## the reference of the packages as pages in site/reference/, from their docstrings
+	$(PY) -m pdoc --output-directory site/reference $(ROOMS)
+
+site: $(STAMP) ## the lessons, the glossary and the report as pages in site/, to read without installing; links are checked
+	$(PY) -m latent_views.site site
 
 build: $(STAMP) ## a wheel and a source archive in dist/
 	$(PY) -m hatchling build

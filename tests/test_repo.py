@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -168,3 +169,45 @@ def test_notebook_has_no_run_metadata(path):
     kept = {"tags", "jupyter", "editable", "slideshow"}
     extra = {key for cell in notebook["cells"] for key in cell["metadata"] if key not in kept}
     assert not extra, f"run metadata {sorted(extra)}: strip it with `make strip`"
+
+
+def test_every_answer_to_users_ends_in_something_to_run_or_open():
+    _, *answers = re.split(r"^### ", (ROOT / "notebooks" / "questions.md").read_text(), flags=re.MULTILINE)
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert len(answers) >= 20
+    for answer in answers:
+        *_, last = answer.strip().splitlines()
+        places = re.findall(r"`([^`]+)`", last)
+        assert last.startswith("→ ") and places, answer
+        for place in places:
+            path, _, test = place.partition("::")
+            known = path.removeprefix("make ") in targets if path.startswith("make ") else (ROOT / path).exists()
+            assert known and (not test or f"def {test}(" in (ROOT / path).read_text()), place
+
+
+def test_the_glossary_names_what_there_is():
+    places = re.findall(r"\[`([^`]+)`\]", (ROOT / "notebooks" / "glossary.md").read_text())
+    assert len(places) >= 10
+    for place in places:
+        parts = place.split(".")
+        module = next(
+            (
+                ROOT / "lib" / Path(*parts[:n]).with_suffix(".py")
+                for n in (2, 3)
+                if (ROOT / "lib" / Path(*parts[:n]).with_suffix(".py")).is_file()
+            ),
+            ROOT / place,
+        )
+        names = parts[2:] if place.startswith("latent_") else []
+        assert module.is_file() and all(re.search(rf"\b{name}\b", module.read_text()) for name in names), place
+
+
+def test_nothing_is_installed_into_an_environment_that_is_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "clone").mkdir()
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / "clone")
+    (tmp_path / "clone" / ".venv").symlink_to(tmp_path / "elsewhere")
+    made = subprocess.run(["make", "setup"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    assert made.returncode and ".venv is a link to another place" in made.stderr
+    assert [*(tmp_path / "elsewhere").iterdir()] == []

@@ -1,12 +1,14 @@
 """The report's numbers are those of the records; what is missing is missing; nothing untrusted is averaged."""
 
 import json
+import re
 from typing import get_args
 
 import pytest
+from matplotlib.figure import Figure
 
 from latent_cot.planning import Outcome
-from latent_reports.page import BEGIN, END, readme_block, update_readme, write_report
+from latent_reports.page import BEGIN, END, readme_block, slug, update_readme, write_report
 from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
@@ -239,7 +241,7 @@ def test_text_is_escaped(tmp_path):
     write_report(build_sections(load_table(tmp_path), RUNS), {}, tmp_path / "out")
     for name in ("report.html", "report.md"):
         text = (tmp_path / "out" / name).read_text()
-        assert "<script" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
+        assert "<script>alert" not in text and "&lt;script&gt;" in text and "cpu &amp; co" in text
     assert r"\|\[x\](javascript:1)" in text
 
 
@@ -248,8 +250,31 @@ def test_without_records_all_is_missing(tmp_path):
     write_report(build_sections(records, RUNS), {}, tmp_path / "out")
     assert {row["accuracy %"] for row in cells(tmp_path).values()} == {MISSING}
     assert cells(tmp_path)["CoT"][PAPER] == "42.9 ± 0.2 (V)"
-    assert "nothing recorded" in (tmp_path / "out" / "report.md").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| CoT |" not in text and "Tier tiny: Arithmetic, GSM8k-Aug in miniature." in text, "a line, not a table of gaps"
     assert build_sections(records, []) == []
+
+
+def test_the_report_can_be_found_through(folder):
+    """Every entry of the contents leads to a heading, and the page begins with what became of the aims."""
+    write(folder, "graph-cot", 0, status="smoke")
+    write_report(build_sections(load_table(folder), RUNS), {}, folder / "out")
+    page, text = ((folder / "out" / name).read_text() for name in ("report.html", "report.md"))
+    links, ids = set(re.findall(r'href="#([^"]+)"', page)), re.findall(r'id="([^"]+)"', page)
+    assert links and links <= {*ids} and len(ids) == len({*ids})
+    headings = {slug(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#")}
+    assert {*re.findall(r"\(#([^)]+)\)", text)} <= headings
+    assert text.index("Aim: Coconut at least 30 points above") < text.index("## Contents") < text.index("| CoT |")
+
+
+def test_figures_say_what_they_show(tmp_path):
+    figure = Figure(label="What is to be seen & why")
+    figure.subplots().plot([1, 2])
+    for _ in range(2):
+        write_report([], {"curve": figure}, tmp_path)
+        page = (tmp_path / "report.html").read_text()
+        assert 'aria-label="What is to be seen &amp; why"><svg' in page
+    assert "![What is to be seen & why](curve.png)" in (tmp_path / "report.md").read_text()
 
 
 def test_readme_is_updated_between_its_markers(folder, tmp_path):

@@ -56,12 +56,12 @@ def build_studies(records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[P
         if page:
             readings = [f"{study.title}. {study.reading}" for _, study, _ in studies if study.reading and tier == "tiny"]
             notes = [*_counted(verdicts, [opinion for *_, opinion in made]), ON_A_PAR, *readings]
-            sections.append(Section(tier, "", f"{PAGE} (tier {tier})", pd.DataFrame(page), notes))
+            sections.append(Section(tier, "", f"{PAGE} (tier {tier})", pd.DataFrame(page), notes, PAGE))
         for paper, study, rows in [one for one in studies if one[1].shown]:
             told = "{claim}: {in miniature}, {difference} (tier "
             notes = [told.format(**line) + f"{tier})." for line in page if line["from"] == study.title]
             notes += [f"The paper: {paper.cite(study.where)}; {study.model}.", provenance(tier, pd.concat([*rows.values()]))]
-            sections.append(Section(tier, "", f"{study.title} (tier {tier})", _table(study, rows), notes))
+            sections.append(Section(tier, "", f"{study.title} (tier {tier})", _table(study, rows), notes, paper.name))
     return sections
 
 

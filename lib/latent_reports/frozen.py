@@ -108,7 +108,8 @@ def swept(tier: str, task: str, records: pd.DataFrame) -> Section | None:
     [verdict] = corrected([every_seed(kept, few, all_of_them, n=n)])
     claim = f"{fewer} thoughts in use after {most} in training cost nothing: {verdict}"
     notes = [SOFTCOT.sweep, f"{claim}, {100 * kept.mean():+.1f} points (tier {tier}).", provenance(tier, records)]
-    return Section(tier, "", f"SoftCoT, number of thoughts in training and in use: {task} (tier {tier})", table, notes)
+    title = f"SoftCoT, number of thoughts in training and in use: {task} (tier {tier})"
+    return Section(tier, "", title, table, notes, "SoftCoT")
 
 
 def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
@@ -131,6 +132,6 @@ def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
             notes.append(f"Self-consistency: the majority of the sampled answers is right in {told} % (tier {tier}).")
         notes += [SOFTCOT.readings[tier]] if tier in SOFTCOT.readings and len(mine) else []
         title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, *_sizes(mine), COSTS, provenance(tier, mine)]
-        sections.append(Section(tier, "", title, comparison(mine, benchmark, model), notes))
+        sections.append(Section(tier, "", title, comparison(mine, benchmark, model), notes, "SoftCoT"))
         sections += [table for table in [swept(tier, task, mine)] if table]
     return sections

@@ -15,7 +15,7 @@ def machine_sections(records: pd.DataFrame) -> list[Section]:
 
 def _section(record: dict, title: str, table: pd.DataFrame, *notes: str) -> Section:
     made_by = f"{record['device.name']}; torch {record['versions.torch']}; commit {record['git.commit'][:7]}."
-    return Section(record["tier"], "", f"{title} (tier {record['tier']})", table, [*notes, made_by])
+    return Section(record["tier"], "", f"{title} (tier {record['tier']})", table, [*notes, made_by], "Machines")
 
 
 def _speed(record: dict) -> Section | None:

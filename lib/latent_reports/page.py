@@ -1,17 +1,20 @@
 """The report as Markdown and as one self-contained page, and what README shows of it."""
 
-import base64
 import html
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from latent_reports.papers import MARKS
+from latent_reports.claims import PAGE
+from latent_reports.papers import MARKS, PAPERS
 from latent_reports.significance import WHAT_IS_NOISE
-from latent_reports.tables import AIMS, Section
+from latent_reports.tables import AIMS, MAIN, Section
 from latent_runs.records import replace_block, write_atomic
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -29,27 +32,49 @@ HOW_TO_READ = (
     + ". "
     f"{WHAT_IS_NOISE}"
 )
-CSS = """body{font:16px/1.5 system-ui,sans-serif;max-width:86rem;margin:2rem auto;padding:0 1rem;color:#222}
-div{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}th,td{padding:.3rem .6rem;text-align:right;
-border-bottom:1px solid #ddd}td{white-space:nowrap}tr :first-child{text-align:left}img{max-width:100%}"""
+CHAPTERS = [PAGE, MAIN, *(paper.name for paper in PAPERS), "Machines", "Records"]
+IN_SHORT, IN_SHORT_LINES = "In short", 10
+HOW, NOT_YET = "How to read the tables", "Not recorded yet"
 
 
 def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: str | Path) -> None:
-    """`report.md`, the self-contained `report.html`, and a PNG for each figure, in `out`."""
+    """`report.md`, the self-contained `report.html`, and a PNG for each figure, in `out`. A figure's label is its alternative
+    text."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    text = ["# Results", HOW_TO_READ, *(f"![{name}]({name}.png)" for name in figures), *map(_markdown, tables)]
-    page = ['<!doctype html><html lang="en"><meta charset="utf-8"><title>Results</title>']
-    page.append(f"<style>{CSS}</style><h1>Results</h1><p>{HOW_TO_READ}</p>")
     for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=110, metadata={"Software": None})
-        data = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
-        page.append(f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>')
-    for table in tables:
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-        page.append(f"<h2>{html.escape(table.title)}</h2><div>{table.styled.to_html()}</div><ul>{notes}</ul>")
-    write_atomic(out / "report.md", "\n\n".join(text) + "\n")
-    write_atomic(out / "report.html", "\n".join([*page, "</html>\n"]))
+        figure.savefig(out / f"{name}.png", dpi=200, metadata={"Software": None})
+    there = [table for table in tables if not table.empty]
+    chapters = [(name, [table for table in there if table.chapter == name]) for name in CHAPTERS]
+    chapters = [(name, some) for name, some in chapters if some]
+    lines, missing = in_short(tables), not_yet(tables)
+    write_atomic(out / "report.md", _as_markdown(chapters, lines, missing, figures))
+    write_atomic(out / "report.html", _as_html(chapters, lines, missing, figures))
+
+
+def in_short(tables: Sequence[Section], tier: str = "tiny") -> list[str]:
+    """What became of the aims, and the claims that agree and disagree, each with its number, in ten lines."""
+    mine = [table for table in tables if table.tier == tier]
+    lines = [f"{table.title}. {note}" for table in mine for note in table.notes if note.startswith("Aim")]
+    for table in mine:
+        if table.chapter == PAGE:
+            lines.append(table.notes[0])
+            said = [row for row in table.table.to_dict("records") if row["in miniature"] in ("agrees", "disagrees")]
+            said.sort(key=lambda row: row["in miniature"] == "agrees")  # what contradicts a paper first
+            room = IN_SHORT_LINES - len(lines)
+            lines += [f"{row['claim']}: {row['in miniature']}, {row['difference']}." for row in said[:room]]
+            if len(said) > room:
+                lines[-1] = f"And {len(said) - room + 1} more claims that agree or disagree, under “{table.title}”."
+    return lines
+
+
+def not_yet(tables: Sequence[Section]) -> list[str]:
+    """A line for each tier with tables of which no row has a record."""
+    gone = sorted((table for table in tables if table.empty and table.chapter != PAGE), key=lambda table: table.tier)
+    return [
+        f"Tier {tier}: {'; '.join(table.title.removesuffix(f' (tier {tier})') for table in some)}."
+        for tier, some in groupby(gone, lambda table: table.tier)
+    ]
 
 
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
@@ -64,11 +89,78 @@ def update_readme(readme: str | Path, tables: Sequence[Section], figure: str) ->
     replace_block(readme, readme_block(tables, figure))
 
 
-def _markdown(section: Section) -> str:
-    def safe(text: object) -> str:
-        return re.sub(r"([|\[\]`*\\])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+def slug(title: str) -> str:
+    """A heading's anchor, as GitHub makes it, so that a link leads to the same place in both reports."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
+
+def _as_markdown(chapters, lines: list[str], missing: list[str], figures: Mapping[str, Figure]) -> str:
+    text = ["# Results", f"## {IN_SHORT}", _listed(lines), "## Contents"]
+    text.append("\n".join(f"- [{name}](#{slug(name)}): " + ", ".join(f"[{_safe(t.title)}](#{slug(t.title)})" for t in some)
+                          for name, some in chapters))  # fmt: skip
+    text += [f"![{_told(name, figure)}]({name}.png)" for name, figure in figures.items()]
+    text += [f"## {HOW}", HOW_TO_READ]
+    for name, some in chapters:
+        text += [f"## {name}", *map(_markdown, some)]
+    return "\n\n".join([*text, *([f"## {NOT_YET}", _listed(missing)] if missing else [])]) + "\n"
+
+
+def _as_html(chapters, lines: list[str], missing: list[str], figures: Mapping[str, Figure]) -> str:
+    style, script = ((Path(__file__).with_name(f"report.{kind}")).read_text(encoding="utf-8") for kind in ("css", "js"))
+    contents = [_link(IN_SHORT)]
+    for name, some in chapters:
+        inside = "".join(f"<li>{_link(table.title)}</li>" for table in some)
+        contents.append(f"<details open><summary>{_link(name)}</summary><ol>{inside}</ol></details>")
+    page = ['<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">']
+    page += [f"<title>Results</title><style>{style}</style><nav aria-label='Contents'>{''.join(contents)}</nav><main>"]
+    page += ["<h1>Results</h1>", _heading(2, IN_SHORT), _items(lines)]
+    page += [f'<figure role="img" aria-label="{html.escape(_told(name, figure))}">{_svg(figure)}</figure>'
+             for name, figure in figures.items()]  # fmt: skip
+    page += [f'<details><summary id="{slug(HOW)}">{HOW}</summary><p>{html.escape(HOW_TO_READ)}</p></details>']
+    for name, some in chapters:
+        page.append(_heading(2, name))
+        for table in some:
+            kind = "wide text" if table.chapter in (PAGE, "Records") else "wide"
+            page += [_heading(3, table.title), f'<div class="{kind}" tabindex="0">{table.styled.to_html()}</div>']
+            page.append(_items(table.notes))
+    page += [_heading(2, NOT_YET), _items(missing)] if missing else []
+    return "\n".join([*page, f"</main><script>{script}</script></html>\n"])
+
+
+def _svg(figure: Figure) -> str:
+    """Its text stays text; the same figure gives the same bytes."""
+    drawn = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "latent-cot"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()[drawn.getvalue().index("<svg") :]
+
+
+def _told(name: str, figure: Figure) -> str:
+    return str(figure.get_label() or name)
+
+
+def _heading(level: int, title: str) -> str:
+    return f'<h{level} id="{slug(title)}">{html.escape(title)}</h{level}>'
+
+
+def _link(title: str) -> str:
+    return f'<a href="#{slug(title)}">{html.escape(title)}</a>'
+
+
+def _items(notes: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>"
+
+
+def _listed(notes: Sequence[str]) -> str:
+    return "\n".join(f"- {_safe(note)}" for note in notes)
+
+
+def _safe(text: object) -> str:
+    return re.sub(r"([|\[\]`*\\])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+
+
+def _markdown(section: Section) -> str:
     rule = ["---", *["---:"] * (section.table.shape[1] - 1)]
-    rows = [[*section.table.columns], rule, *(map(safe, row) for row in section.table.itertuples(index=False))]
+    rows = [[*section.table.columns], rule, *(map(_safe, row) for row in section.table.itertuples(index=False))]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join([f"### {safe(section.title)}", lines, "\n".join(f"- {safe(note)}" for note in section.notes)])
+    return "\n\n".join([f"### {_safe(section.title)}", lines, _listed(section.notes)])

@@ -30,6 +30,7 @@ FROZEN_NOTEBOOK = "05_softcot_projector"
 MACHINE_NOTEBOOK = "10_one_gpu"
 APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one row of a main table
 ABLATION = "ablation_"
+MAIN = "Main tables"  # a chapter of the report; others are named by their paper
 PAPER, MISSING, NONE = "paper %", "missing", "·"
 DONOR = "donor rate %"
 FLOPS = "training TFLOP"
@@ -47,13 +48,21 @@ OF_A_SEED = [f"parameters.{name}" for name in ("seed", "run.init_from", "run.dir
 
 @dataclass(frozen=True)
 class Section:
-    """A title, a table (already text) and the sentences below it; `name` as in variants, "" if it is no main table."""
+    """A title, a table (already text) and the sentences below it; `name` as in variants, "" if it is no main table; `chapter`:
+    whose claims it is about, a paper's name."""
 
     tier: str
     name: str
     title: str
     table: pd.DataFrame
     notes: list[str]
+    chapter: str = MAIN
+
+    @property
+    def empty(self) -> bool:
+        """Has none of its rows a record?"""
+        said = [self.table[name] for name in ("seeds", "in miniature") if name in self.table]
+        return any(bool(column.isin([MISSING, "not run"]).all()) for column in said)
 
     @property
     def styled(self) -> Styler:
@@ -132,7 +141,7 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
         result.append(_main(tier, name, {method: here[here.method == method] for method in methods}))
     if len(apart):
         table = apart[["id", "tier"]].assign(why=apart.status.replace("complete", "uncommitted code"))
-        result.append(Section("", "", "Not averaged", table, ["These runs enter no number above."]))
+        result.append(Section("", "", "Not averaged", table, ["These runs enter no number above."], "Records"))
     return result
 
 

@@ -51,7 +51,7 @@ def _frontier(tier: str, name: str, rows: pd.DataFrame) -> Section:
     opinion = every_seed(held - 0.5, held, n=rows.problems.min())
     told = f"{rows.seed.nunique()} seeds."
     claims = _claims(tier, ("Coconut's thoughts hold the nodes that the search could reach", opinion, ""))
-    return Section(tier, "", f"Frontier in the thoughts: {name}, tier {tier}", table, [*claims, told])
+    return Section(tier, "", f"Frontier in the thoughts: {name}, tier {tier}", table, [*claims, told], "Coconut")
 
 
 def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -82,7 +82,7 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
         most, own = every_seed(held - 0.5, held, n=n), every_seed(held - other, held, other, n=n)
         notes += _claims(tier, ("CODI's thoughts hold the results of most problems' steps (V)", most, ""),
                          ("and more often their own problem's than another's", own, ""))  # fmt: skip
-    return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", table, notes)
+    return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", table, notes, "CODI")
 
 
 def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -109,7 +109,7 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
             opinion = every_seed(above, start.accuracy[above.index], cot[above.index], n=mine.n.min())
             claims.append((f"{TITLES[method]}: without thoughts still above CoT", opinion, detail))
     notes = [*_claims(tier, *claims), f"The claims are those of {PLANNING}."]
-    return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", table, notes)
+    return Section(tier, "", f"Outcomes by number of thoughts: {name}, tier {tier}", table, notes, "Coconut")
 
 
 def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -140,7 +140,7 @@ def _ranks(tier: str, name: str, rows: pd.DataFrame) -> Section:
         claims = [(SHRINKS, shrinks, moved[0]), (WIDENS, widens, moved[1])]
     notes = [*_claims(tier, *(claims or [(SHRINKS, Opinion("not run"), ""), (WIDENS, Opinion("not run"), "")]))]
     notes += [f"Of {PLANNING}.", "Ours has thought once less by then: its first nodes are the root's own children."]
-    return Section(tier, "", f"Search tree, nodes by probability: {name}, tier {tier}", table, notes)
+    return Section(tier, "", f"Search tree, nodes by probability: {name}, tier {tier}", table, notes, "Coconut")
 
 
 def _heights(tier: str, name: str, rows: pd.DataFrame) -> Section:
@@ -158,7 +158,7 @@ def _heights(tier: str, name: str, rows: pd.DataFrame) -> Section:
         held = every_seed(apart[low] - apart[high], *(of[h] for of in (right, wrong) for h in (low, high)), n=n)
     claim = "nodes near the leaves are judged more accurately than high ones"
     notes = [*_claims(tier, (claim, held, "")), f"Of {PLANNING}."]
-    return Section(tier, "", f"Search tree, nodes by height: {name}, tier {tier}", table, notes)
+    return Section(tier, "", f"Search tree, nodes by height: {name}, tier {tier}", table, notes, "Coconut")
 
 
 def _grouped(rows: pd.DataFrame, key: str, columns: Callable[[str, int, pd.DataFrame], dict[str, str]]) -> pd.DataFrame:
