@@ -6,6 +6,7 @@ transformers has changed since they were written is made good: caches as lists o
 """
 
 import contextlib
+import copy
 import importlib.util
 import io
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig
 from torch import Tensor
-from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
+from transformers import DynamicCache, GPT2LMHeadModel, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 from latent_cot.curriculum import Budget
@@ -25,6 +26,7 @@ from latent_cot.generation import answer
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, collate
+from latent_cot.thoughts import causal
 from latent_cot.training import Supervised, TrainOptions, adamw, optimizer_step
 
 QUESTION, CHAIN, ANSWER, N_THOUGHTS = 60, 25, 8, 6  # tokens of every problem; GSM8k-Aug's medians, rounded
@@ -57,9 +59,16 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def _their_config(reasoner: Reasoner) -> GPT2Config:
-    own = reasoner.lm.config.to_dict()
-    return GPT2Config(**own | {"activation_function": "gelu_new"})
+def _markers(reasoner: Reasoner) -> tuple[int, int, int]:
+    bot, eot, eos = reasoner.markers.bot, reasoner.markers.eot, reasoner.markers.eos
+    assert bot is not None and eot is not None
+    return bot, eot, eos
+
+
+def _their_config(reasoner: Reasoner) -> PreTrainedConfig:
+    config = copy.deepcopy(causal(reasoner.lm).config)
+    config.update({"activation_function": "gelu_new"})
+    return config
 
 
 def _words(batch: int, n: int, device: torch.device) -> Tensor:
@@ -99,25 +108,25 @@ def our_step(reasoner: Reasoner, method: Method, sequences: list[Sequence], prec
 
 def coconut(folder: Path, build: Callable[..., Reasoner], batch: int, precision: str) -> Iterator[Pair]:
     ours = build("hidden")
-    device, markers = next(ours.parameters()).device, ours.markers
+    device, (bot, eot, eos) = next(ours.parameters()).device, _markers(ours)
     lm, latent = AsBefore(_their_config(ours)).to(device), 5
-    theirs = load(folder / "coconut.py").Coconut(lm, latent, markers.bot, markers.eot, markers.eos)
+    theirs = load(folder / "coconut.py").Coconut(lm, latent, bot, eot, eos)
     question, language = _words(batch, QUESTION, device), _words(batch, CHAIN + ANSWER, device)
     one = torch.ones(batch, 1, dtype=torch.long, device=device)
-    prompt = torch.cat([question, one * markers.bot, (one * latent).repeat(1, N_THOUGHTS), one * markers.eot], 1)
+    prompt = torch.cat([question, one * bot, (one * latent).repeat(1, N_THOUGHTS), one * eot], 1)
     ids = torch.cat([prompt, language], 1)
     labels = torch.where(torch.arange(ids.shape[1], device=device) < prompt.shape[1], -100, ids)
     places = torch.arange(ids.shape[1], device=device).expand_as(ids)
     theirs.train()
     step = _step(theirs, lambda: theirs(ids, torch.ones_like(ids), labels, places).loss, precision, device)
     rows = [
-        Sequence(str(i), (*q, markers.bot), N_THOUGHTS, (markers.eot, *said), n_unsupervised=1)
+        Sequence(str(i), (*q, bot), N_THOUGHTS, (eot, *said), n_unsupervised=1)
         for i, (q, said) in enumerate(zip(question.tolist(), language.tolist()))
     ]
     method = make("coconut", {"latents_per_step": 2}, Budget(1, 1, lr=1e-4))
     yield "Coconut training", step, our_step(ours, method, rows, precision), batch, batch
 
-    asked = [Sequence(str(i), rows[i % batch].question, N_THOUGHTS, (markers.eot,)) for i in range(64)]
+    asked = [Sequence(str(i), rows[i % batch].question, N_THOUGHTS, (eot,)) for i in range(64)]
 
     @torch.no_grad()
     def their_answer(i: int) -> None:
@@ -139,8 +148,8 @@ def coconut(folder: Path, build: Callable[..., Reasoner], batch: int, precision:
 
 def codi(folder: Path, build: Callable[..., Reasoner], batch: int, precision: str) -> Iterator[Pair]:
     ours = build("projection", lora=True)
-    device, markers, spec = next(ours.parameters()).device, ours.markers, ours.spec
-    config = _their_config(build("projection"))
+    device, (bot, eot, _), spec = next(ours.parameters()).device, _markers(ours), ours.spec
+    config = _their_config(ours)
     module = load(folder / "src" / "model.py")
     config.vocab_size -= 3  # they add theirs
     module.AutoModelForCausalLM = SimpleNamespace(from_pretrained=lambda *_, **__: GPT2LMHeadModel(config))  # type: ignore
@@ -150,8 +159,8 @@ def codi(folder: Path, build: Callable[..., Reasoner], batch: int, precision: st
     how |= {"prj_dropout": 0.0, "prj_no_ln": False, "print_loss": False, "ref_loss_factor": 1.0, "distill_loss_div_std": True}
     how |= {"distill_loss_type": "smooth_l1", "distill_loss_factor": 1.0, "fix_attn_mask": False, "restore_from": ""}
     how |= {"print_ref_model_stats": False}
-    targets, sizes = ["c_attn", "c_proj", "c_fc"], {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha, "lora_dropout": 0.0}
-    lora = LoraConfig(**sizes, fan_in_fan_out=True, target_modules=targets, task_type="CAUSAL_LM")
+    targets, rank, alpha = ["c_attn", "c_proj", "c_fc"], spec.lora_rank, spec.lora_alpha
+    lora = LoraConfig(r=rank, lora_alpha=alpha, fan_in_fan_out=True, target_modules=targets, task_type="CAUSAL_LM")
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = module.CODI(model_args, SimpleNamespace(**how), lora).float().to(device)
     question, chain, said = (_words(batch, n, device) for n in (QUESTION, CHAIN, ANSWER))
@@ -169,7 +178,7 @@ def codi(folder: Path, build: Callable[..., Reasoner], batch: int, precision: st
     }
     step = _step(theirs, lambda: theirs(**inputs)["loss"], precision, device, clip=2.0)
     rows = [
-        Sequence(str(i), (*q, markers.bot), N_THOUGHTS, (markers.eot, *a), 1, door, (*c, *a), CHAIN + door - 1)
+        Sequence(str(i), (*q, bot), N_THOUGHTS, (eot, *a), 1, door, (*c, *a), CHAIN + door - 1)
         for i, (q, c, a) in enumerate(zip(question.tolist(), chain.tolist(), said.tolist()))
     ]
     yield "CODI training, LoRA", step, our_step(ours, make("codi", {}, Budget(1, 1, lr=1e-4)), rows, precision), batch, batch

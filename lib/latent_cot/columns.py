@@ -33,6 +33,8 @@ class _Layer(DynamicLayer):
     Forks share the room. Who writes first behind some columns may; whoever comes second, or holds other columns, copies.
     """
 
+    keys: Kept
+    values: Kept
     room: _Room | None = None
 
     def update(self, key_states: Kept, value_states: Kept, *_, **__) -> tuple[Kept, Kept]:

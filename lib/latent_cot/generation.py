@@ -112,7 +112,7 @@ def answer_batch(
             token = (cumulative < draws[rows, i, None] * cumulative[:, -1:]).sum(-1)  # rounding leaves the sum beside 1
         else:
             token = logits.argmax(-1)
-        going = []
+        going: list[int] = []
         for place, (row, t) in enumerate(zip(rows.tolist(), token.tolist())):
             if not written[row] or written[row][-1] not in ends:
                 written[row].append(t)

@@ -25,7 +25,7 @@ WAITING = 2**22  # numbers in the dY that wait for a product: a bound on the mem
 class _Uses:
     """What the passes of a step leave for one weight and its bias."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: Any):
         bias: Tensor | None = module.bias
         self.in_by_out, self.has_bias, self.dtype = isinstance(module, Conv1D), bias is not None, module.weight.dtype
         self.rows: list[tuple[Tensor, Tensor]] = []
@@ -96,7 +96,7 @@ class _Product(torch.autograd.Function):
         return dy @ (own.T if uses.in_by_out else own) if ctx.needs_input_grad[0] else None, None, None, None
 
 
-def _forward(module: nn.Module, store: dict[nn.Module, _Uses], x: Float[Tensor, "*rows in"]) -> Float[Tensor, "*rows out"]:
+def _forward(module: Any, store: dict[nn.Module, _Uses], x: Float[Tensor, "*rows in"]) -> Float[Tensor, "*rows out"]:
     if not torch.is_grad_enabled():
         return type(module).forward(module, x)
     if module not in store:
@@ -112,7 +112,8 @@ def _forward(module: nn.Module, store: dict[nn.Module, _Uses], x: Float[Tensor, 
 def one_product(model: nn.Module) -> Iterator[None]:
     """Within it, `model`'s linear layers get their gradients as described above; forward and backward both belong in it."""
     store: dict[nn.Module, _Uses] = {}
-    trained = [one for one in model.modules() if type(one) in (Conv1D, nn.Linear) and one.weight.requires_grad]
+    linear: list[Any] = [one for one in model.modules() if type(one) in (Conv1D, nn.Linear)]
+    trained = [one for one in linear if one.weight.requires_grad]
     for one in trained:
         one.forward = partial(_forward, one, store)
     try:

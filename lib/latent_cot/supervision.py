@@ -57,13 +57,17 @@ def read_through(
     thoughts = reasoner.given(batch) if thoughts is None else thoughts
     if question is None and thoughts is not None:
         return _read_whole(reasoner, batch, thoughts)
-    question = question or read_question(reasoner, batch)[0]
+    said, mask = batch.language.ids[:, :-1], batch.language.mask[:, :-1]
+    if question is None:  # words are looked up together: the gradient of a look-up is as large as the whole table
+        asked, said = reasoner.embed(torch.cat([batch.question, said], 1)).tensor_split([batch.question.shape[1]], 1)
+        question, _ = read(reasoner.lm, asked, batch.question_mask)
+    else:
+        said = reasoner.embed(said)
     if thoughts is None:
         thinking = reasoner.think(question, batch, leave_last=True)
     else:
         thinking = read_given(reasoner.lm, question, batch.n_thoughts, thoughts, leave=True)
-    embeds, mask = reasoner.embed(batch.language.ids[:, :-1]), batch.language.mask[:, :-1]
-    thinking, behind, levels = read_behind(reasoner.lm, thinking, embeds, mask)
+    thinking, behind, levels = read_behind(reasoner.lm, thinking, said, mask)
     return Pass(thinking, torch.cat([behind[:, None], levels[-1]], 1), levels)
 
 
