@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from peft import LoraConfig
 from torch import Tensor
-from transformers import DynamicCache, GPT2LMHeadModel, PreTrainedConfig
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.cache_utils import DynamicLayer
 
 from latent_cot.curriculum import Budget
@@ -65,8 +65,8 @@ def _markers(reasoner: Reasoner) -> tuple[int, int, int]:
     return bot, eot, eos
 
 
-def _their_config(reasoner: Reasoner) -> PreTrainedConfig:
-    config = copy.deepcopy(causal(reasoner.lm).config)
+def _their_config(reasoner: Reasoner) -> GPT2Config:
+    config: Any = copy.deepcopy(causal(reasoner.lm).config)
     config.update({"activation_function": "gelu_new"})
     return config
 
@@ -109,7 +109,8 @@ def our_step(reasoner: Reasoner, method: Method, sequences: list[Sequence], prec
 def coconut(folder: Path, build: Callable[..., Reasoner], batch: int, precision: str) -> Iterator[Pair]:
     ours = build("hidden")
     device, (bot, eot, eos) = next(ours.parameters()).device, _markers(ours)
-    lm, latent = AsBefore(_their_config(ours)).to(device), 5
+    base: Any = AsBefore(_their_config(ours))
+    lm, latent = base.to(device), 5
     theirs = load(folder / "coconut.py").Coconut(lm, latent, bot, eot, eos)
     question, language = _words(batch, QUESTION, device), _words(batch, CHAIN + ANSWER, device)
     one = torch.ones(batch, 1, dtype=torch.long, device=device)

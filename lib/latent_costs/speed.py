@@ -56,7 +56,7 @@ def draw(peers: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.8), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     sns.barplot(pd.DataFrame(peers), y="what", x="ratio", hue="precision", palette="colorblind", ax=axes)
     axes.bar_label(axes.containers[0], fmt="%.1f ×", padding=2)
     axes.bar_label(axes.containers[1], fmt="%.1f ×", padding=2)
