@@ -156,7 +156,7 @@ def codi(folder: Path, build: Callable[..., Reasoner], batch: int, precision: st
     module.AutoModelForCausalLM = SimpleNamespace(from_pretrained=lambda *_, **__: GPT2LMHeadModel(config))  # type: ignore
     module.AutoTokenizer = SimpleNamespace(from_pretrained=lambda *_, **__: ours.tokenizer)  # type: ignore
     model_args = SimpleNamespace(model_name_or_path="gpt2", full_precision=True, train=True)
-    how = {"bf16": False, "num_latent": N_THOUGHTS, "use_lora": True, "use_prj": True, "prj_dim": config.n_embd}
+    how: dict[str, Any] = {"bf16": False, "num_latent": N_THOUGHTS, "use_lora": True, "use_prj": True, "prj_dim": config.n_embd}
     how |= {"prj_dropout": 0.0, "prj_no_ln": False, "print_loss": False, "ref_loss_factor": 1.0, "distill_loss_div_std": True}
     how |= {"distill_loss_type": "smooth_l1", "distill_loss_factor": 1.0, "fix_attn_mask": False, "restore_from": ""}
     how |= {"print_ref_model_stats": False}
