@@ -7,14 +7,84 @@ hidden from the teacher) the cache is closed up before anything more is read. Fe
 """
 
 import copy
+from dataclasses import dataclass
 
-from jaxtyping import Bool, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+Kept = Float[Tensor, "_ heads _ _"]  # batch × heads × columns × d
+
+
+@dataclass
+class _Room:
+    """Keys and values with room behind them, and the keys that were written last."""
+
+    keys: Kept
+    values: Kept
+    last: Kept
+
+
+class _Layer(DynamicLayer):
+    """What a layer keeps of what was read: with gradients by concatenation, without by writing behind what is there.
+
+    Forks share the room. Who writes first behind some columns may; whoever comes second, or holds other columns, copies.
+    """
+
+    keys: Kept
+    values: Kept
+    room: _Room | None = None
+
+    def update(self, key_states: Kept, value_states: Kept, *_, **__) -> tuple[Kept, Kept]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        if torch.is_grad_enabled():
+            first = not self.keys.shape[2]
+            self.keys = key_states if first else torch.cat([self.keys, key_states], 2)
+            self.values = value_states if first else torch.cat([self.values, value_states], 2)
+            return self.keys, self.values
+        before, width = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
+        if self.room is None or self.room.last is not self.keys or width > self.room.keys.shape[2]:
+            self._move(width)
+        assert self.room is not None
+        self.room.keys[:, :, before:width], self.room.values[:, :, before:width] = key_states, value_states
+        self.keys, self.values = self.room.keys[:, :, :width], self.room.values[:, :, :width]
+        self.room.last = self.keys
+        return self.keys, self.values
+
+    def _move(self, width: int, rows: Int[Tensor, " kept"] | None = None) -> None:
+        """Into new room for `width` columns and some more; with `rows`, only these problems."""
+        wide, held = width + max(32, width // 4), self.keys.shape[2]
+
+        def moved(old: Kept) -> Kept:
+            n = len(old) if rows is None else len(rows)
+            new = old.new_empty(n, old.shape[1], wide, old.shape[3])
+            new[:, :, :held] = old if rows is None else old[rows]
+            return new
+
+        keys, values = moved(self.keys), moved(self.values)
+        self.keys, self.values = keys[:, :, :held], values[:, :, :held]
+        self.room = _Room(keys, values, self.keys)
+
+    def batch_select_indices(self, indices: Int[Tensor, " kept"]) -> None:
+        if torch.is_grad_enabled():
+            super().batch_select_indices(indices)
+        elif self.is_initialized:
+            self._move(self.keys.shape[2], indices)
+
+
+def empty_cache() -> DynamicCache:
+    """Told of no sliding window: it keeps every column, and the mask says what is in reach."""
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = _Layer
+    return cache
 
 
 def fork(cache: DynamicCache) -> DynamicCache:
-    """A cache appends by concatenation, so a shallow copy is a fork: the given one keeps its own tensors."""
+    """A shallow copy is a fork: what is read from it leaves the given one its own tensors."""
     twin = copy.copy(cache)
     twin.layers = [copy.copy(layer) for layer in cache.layers]
     return twin

@@ -13,7 +13,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Sequence, check_length, collate
-from latent_cot.thoughts import Thinking, read, read_given, select
+from latent_cot.thoughts import Thinking, read, read_behind, read_given, select
 
 Intervention = Callable[[Float[Tensor, "batch thoughts d"]], Float[Tensor, "batch thoughts d"]]
 
@@ -51,20 +51,23 @@ def end_tokens(reasoner: Reasoner) -> set[int]:
     return {reasoner.markers.eos} | ({*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends})
 
 
-def think_about(reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None) -> Thinking:
-    """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead.
+def think_about(
+    reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None, leave_last: bool = False
+) -> Thinking:
+    """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead. With
+    `leave_last` what nothing waits for is left to `thoughts.read_behind`.
 
     Raises ValueError where it changes the number of thoughts of problems that do not all have equally many.
     """
     question, _ = read(reasoner.lm, reasoner.embed(batch.question), batch.question_mask)
-    had = reasoner.think(question, batch, reasoner.stop)
+    had = reasoner.think(question, batch, reasoner.stop, leave_last and intervene is None)
     if intervene is None or not had.thoughts.shape[1]:
         return had
     edited = intervene(had.thoughts)
     change = edited.shape[1] - had.thoughts.shape[1]
     if change and not had.real.all():
         raise ValueError("thoughts can be removed or added only where all problems of a batch have equally many")
-    return read_given(reasoner.lm, question, had.real.sum(1) + change, edited)
+    return read_given(reasoner.lm, question, had.real.sum(1) + change, edited, leave_last)
 
 
 @torch.no_grad()  # in inference mode autocast would cast every weight again at every token
@@ -77,17 +80,18 @@ def answer_batch(
 ) -> list[Answer]:
     """Answer prompts (`Sequence`s whose language is what is forced after the thoughts, usually <eot> or nothing).
 
-    Finished problems leave the batch. `intervene` rewrites the thoughts of the whole batch before they are read.
+    Finished problems leave the batch, a quarter of it at a time. `intervene` rewrites the thoughts of the whole batch before
+    they are read.
     Raises ContextTooLong if a prompt and its answer cannot fit.
     """
     for prompt in prompts:
         check_length(prompt, reasoner.context_length, max_new_tokens)
     device = next(reasoner.parameters()).device
     batch = collate(prompts, reasoner.markers).to(device)
-    had = think_about(reasoner, batch, intervene)
-    context = had.context
-    if batch.language.ids.shape[1]:
-        context, _ = read(reasoner.lm, reasoner.embed(batch.language.ids), batch.language.mask, context)
+    had = think_about(reasoner, batch, intervene, leave_last=True)
+    if batch.language.ids.shape[1] or had.states.shape[1] <= had.thoughts.shape[1]:
+        had, _, _ = read_behind(reasoner.lm, had, reasoner.embed(batch.language.ids), batch.language.mask)
+    context, head = had.context, reasoner.head
 
     warpers: Any = LogitsProcessorList()
     if sampling.temperature:
@@ -100,26 +104,28 @@ def answer_batch(
     generators = [torch.Generator().manual_seed(zlib.crc32(key)) for key in keys]
     draws = torch.stack([1 - torch.rand(max_new_tokens, generator=own, device="cpu") for own in generators]).to(device)
     written: list[list[int]] = [[] for _ in prompts]
-    rows, ends = torch.arange(len(prompts), device=device), torch.tensor(sorted(end_tokens(reasoner)), device=device)
+    rows, ends = torch.arange(len(prompts), device=device), end_tokens(reasoner)
     for i in range(max_new_tokens):
-        logits = reasoner.head(context.hidden).float()
+        logits = head(context.hidden).float()
         if sampling.temperature:
             cumulative = warpers(batch.question[rows], logits).softmax(-1).cumsum(-1)
             token = (cumulative < draws[rows, i, None] * cumulative[:, -1:]).sum(-1)  # rounding leaves the sum beside 1
         else:
             token = logits.argmax(-1)
-        for row, t in zip(rows.tolist(), token.tolist()):
-            written[row].append(t)
-        going = (~torch.isin(token, ends)).nonzero().squeeze(1)
-        if len(going) == 0:
+        going: list[int] = []
+        for place, (row, t) in enumerate(zip(rows.tolist(), token.tolist())):
+            if not written[row] or written[row][-1] not in ends:
+                written[row].append(t)
+                going += [place] * (t not in ends)
+        if not going or i + 1 == max_new_tokens:
             break
-        if len(going) < len(rows):
-            rows, token, context = rows[going], token[going], select(context, going)
-        embeds = reasoner.embed(token[:, None])
-        context, _ = read(reasoner.lm, embeds, torch.ones_like(token[:, None], dtype=torch.bool), context)
+        if len(going) <= 0.75 * len(rows):  # each time the cache is copied
+            left = torch.tensor(going, device=device)
+            rows, token, context = rows[left], token[left], select(context, left)
+        context, _ = read(reasoner.lm, reasoner.embed(token[:, None]), None, context)
     answers = []
     for prompt, tokens, z, h, n in zip(prompts, written, had.thoughts, had.states, had.real.sum(1)):
-        said = tokens[:-1] if tokens and tokens[-1] in end_tokens(reasoner) else tokens  # an end need not be a special token
+        said = tokens[:-1] if tokens and tokens[-1] in ends else tokens  # an end need not be a special token
         text = str(reasoner.tokenizer.decode(said, skip_special_tokens=True))
         answers.append(Answer(prompt.id, text, tuple(tokens), z[:n], h[: n + 1]))
     return answers

@@ -14,7 +14,7 @@ from latent_cot.losses import language_loss, stop_loss
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Language
 from latent_cot.simcot import step_loss
-from latent_cot.thoughts import Context, Thinking, read, read_given
+from latent_cot.thoughts import Context, Thinking, last_real, read, read_behind, read_given
 
 Losses = dict[str, Float[Tensor, ""]]
 Supervise = Callable[[Reasoner, Batch], Losses]  # named parts; their sum is the loss
@@ -25,7 +25,7 @@ Levels = tuple[Float[Tensor, "batch columns _"], ...]  # the embedding output an
 class Pass:
     """A batch read once: all that a loss may ask of it."""
 
-    thinking: Thinking  # the thoughts, and the states that wrote them
+    thinking: Thinking  # the thoughts, and the states that wrote them; its context is behind the language
     predicting: Float[Tensor, "batch l d"]  # states that predict each language token, the first one from the last thought
     levels: Levels  # hidden states at the language tokens read: all but the last, which predicts nothing
 
@@ -48,14 +48,43 @@ def read_through(
     reasoner: Reasoner, batch: Batch, question: Context | None = None,
     thoughts: Float[Tensor, "batch thoughts d"] | None = None,
 ) -> Pass:  # fmt: skip
-    """Read a batch's question, thoughts and language. A question that was read already is not read again; `thoughts` that
-    are given are read as they are, otherwise the reasoner has its own."""
-    question = question or read_question(reasoner, batch)[0]
-    if thoughts is None:
-        thinking = reasoner.think(question, batch)
+    """Read a batch's question, thoughts and language, in as few passes as may be: the question, every thought that another
+    waits for, and the last thought with the language; all at once where no thought waits.
+
+    A question that was read already is not read again; `thoughts` that are given are read as they are, otherwise the
+    reasoner has its own.
+    """
+    thoughts = reasoner.given(batch) if thoughts is None else thoughts
+    if question is None and thoughts is not None:
+        return _read_whole(reasoner, batch, thoughts)
+    said, mask = batch.language.ids[:, :-1], batch.language.mask[:, :-1]
+    if question is None:  # words are looked up together: the gradient of a look-up is as large as the whole table
+        asked, said = reasoner.embed(torch.cat([batch.question, said], 1)).tensor_split([batch.question.shape[1]], 1)
+        question, _ = read(reasoner.lm, asked, batch.question_mask)
     else:
-        thinking = read_given(reasoner.lm, question, batch.n_thoughts, thoughts)
-    return Pass(thinking, *read_language(reasoner, thinking.context, batch.language))
+        said = reasoner.embed(said)
+    if thoughts is None:
+        thinking = reasoner.think(question, batch, leave_last=True)
+    else:
+        thinking = read_given(reasoner.lm, question, batch.n_thoughts, thoughts, leave=True)
+    thinking, behind, levels = read_behind(reasoner.lm, thinking, said, mask)
+    return Pass(thinking, torch.cat([behind[:, None], levels[-1]], 1), levels)
+
+
+def _read_whole(reasoner: Reasoner, batch: Batch, thoughts: Float[Tensor, "batch held d"]) -> Pass:
+    """Question, thoughts that are there already, and language in one pass."""
+    language, n_thoughts = batch.language, batch.n_thoughts
+    thoughts = thoughts[:, : int(n_thoughts.max())]
+    real = torch.arange(thoughts.shape[1], device=thoughts.device) < n_thoughts[:, None]
+    embeds = reasoner.embed(torch.cat([batch.question, language.ids[:, :-1]], 1))
+    n_asked, n_thought = batch.question.shape[1], thoughts.shape[1]
+    block = torch.cat([embeds[:, :n_asked], thoughts.to(embeds.dtype), embeds[:, n_asked:]], 1)
+    context, levels = read(reasoner.lm, block, torch.cat([batch.question_mask, real, language.mask[:, :-1]], 1))
+    asked, thought, said = levels[-1].split([n_asked, n_thought, language.ids.shape[1] - 1], 1)
+    before = last_real(asked, batch.question_mask, asked[:, -1])
+    behind = last_real(thought, real, before) if n_thought else before
+    thinking = Thinking(context, thoughts, real, torch.cat([before[:, None], thought], 1))
+    return Pass(thinking, torch.cat([behind[:, None], said], 1), tuple(level[:, n_asked + n_thought :] for level in levels))
 
 
 def side_losses(reasoner: Reasoner, batch: Batch, seen: Pass) -> Losses:

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from latent_cot.columns import close_up, fork, in_order, stand_together
+from latent_cot.columns import close_up, empty_cache, fork, in_order, stand_together
 
 LanguageModel = Any  # a causal LM of transformers, bare or in PEFT's wrapper: no class is common to both
 Writer = Callable[[Float[Tensor, "batch d_state"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
@@ -37,6 +37,7 @@ class Context:
     cache: DynamicCache
     mask: Bool[Tensor, "batch seen"]  # False where a column is padding for that problem
     hidden: Float[Tensor, "batch d_state"]  # last hidden state at each problem's last real position
+    flush: bool = False  # known without a look at the device: the last column is real for every problem
 
 
 def causal(lm: LanguageModel) -> PreTrainedModel:
@@ -69,23 +70,26 @@ def _takes_positions(transformer: Callable) -> bool:
 def read(
     lm: LanguageModel,
     embeds: Float[Tensor, "batch new d"],
-    mask: Bool[Tensor, "batch new"],
+    mask: Bool[Tensor, "batch new"] | None,
     context: Context | None = None,
     positions: Int[Tensor, "batch new"] | None = None,
 ) -> tuple[Context, tuple[Float[Tensor, "batch new _"], ...]]:
     """Read input embeddings after `context`; return the longer context and the hidden states of every level.
 
     Levels are the embedding output and each layer's output, the last one after the final norm. Problems may be padded
-    on either side. `positions` overrides the count of real tokens.
+    on either side; without a mask all is real, and between reads of this kind nobody waits for the device. `positions`
+    overrides the count of real tokens.
     """
     embeds = embeds.to(embeddings_of(lm).dtype)  # a thought is in its writer's own, where frozen weights are in bf16
-    if context is None:  # the cache is told of no sliding window: it keeps every column, the mask says what is in reach
+    if context is None:
         empty = embeds.new_zeros(embeds.shape[0], 0, dtype=torch.bool)
-        context = Context(DynamicCache(), empty, embeds.new_zeros(embeds.shape[0], state_width(lm)))
+        context = Context(empty_cache(), empty, embeds.new_zeros(embeds.shape[0], state_width(lm)), flush=True)
+    solid = mask is None
+    mask = embeds.new_ones(embeds.shape[:2], dtype=torch.bool) if mask is None else mask
     if positions is None:
         positions = (context.mask.sum(1, keepdim=True) + mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([context.mask, mask], dim=1)
-    if not stand_together(seen):  # close the holes among what was seen, and read the new real tokens next to it
+    if not (solid and context.flush or stand_together(seen)):  # close the holes in what was seen, read new tokens next to it
         order = mask.long().argsort(dim=1, descending=True, stable=True)
         closed = Context(*close_up(context.cache, context.mask), context.hidden)
         moved = in_order(embeds, order), in_order(mask, order), closed, in_order(positions, order)
@@ -101,20 +105,30 @@ def read(
         **({"position_ids": positions} if _takes_positions(type(transformer).forward) else {}),
     )
     levels = *output.hidden_states[:-1], output.last_hidden_state
-    last_real = mask.long().cumsum(1).argmax(1)  # the first maximum of the running count
-    hidden = levels[-1][torch.arange(len(embeds), device=embeds.device), last_real]
-    hidden = torch.where(mask.any(1, keepdim=True), hidden, context.hidden.to(hidden.dtype))
-    return Context(cache, seen, hidden), levels
+    hidden = levels[-1][:, -1] if solid else last_real(levels[-1], mask, context.hidden)
+    return Context(cache, seen, hidden, flush=solid), levels
+
+
+def last_real(
+    states: Float[Tensor, "batch new d_state"], mask: Bool[Tensor, "batch new"], before: Float[Tensor, "batch d_state"]
+) -> Float[Tensor, "batch d_state"]:
+    """Each problem's state at its last real column, or where it has none, the one before."""
+    column = mask.long().cumsum(1).argmax(1)  # the first maximum of the running count
+    found = states[torch.arange(len(states), device=states.device), column]
+    return torch.where(mask.any(1, keepdim=True), found, before.to(found.dtype))
 
 
 @dataclass(frozen=True)
 class Thinking:
-    """The thoughts of a batch, and what they were made of. Problems with fewer thoughts idle in masked columns."""
+    """The thoughts of a batch, and what they were made of. Problems with fewer thoughts idle in masked columns.
 
-    context: Context  # after the thoughts
+    Where thoughts were left unread, for `read_behind` to read them together with what follows, states end before them.
+    """
+
+    context: Context  # after the thoughts that were read
     thoughts: Float[Tensor, "batch thoughts d"]
     real: Bool[Tensor, "batch thoughts"]  # which of them each problem really had
-    states: Float[Tensor, "batch thoughts+1 d_state"]  # h_0, which wrote the first thought, to h_n behind the last one
+    states: Float[Tensor, "batch wrote d_state"]  # h_0, which wrote the first thought, to h_n behind the last one read
 
 
 def think(
@@ -123,24 +137,31 @@ def think(
     n_thoughts: Int[Tensor, " batch"],
     write: Writer,
     stop: Callable[[Float[Tensor, "batch d_state"]], Bool[Tensor, " batch"]] | None = None,
+    leave_last: bool = False,
 ) -> Thinking:
     """The latent loop: `n_thoughts` times, the writer turns the last hidden state into the next input.
 
     z_{i+1} = write(h_i),   h_{i+1} = LM(question, z_1 … z_{i+1})        (Coconut: write = identity; CODI: projection)
 
-    `stop` may end a problem's thinking early, after at least one thought.
+    `stop` may end a problem's thinking early, after at least one thought. With `leave_last` the last thought is written and
+    not read (nothing can stop it then).
     """
     thoughts, real, states = [], [], [context.hidden]
-    for i in range(int(n_thoughts.max())):
+    fewest = int(n_thoughts.min()) if stop is None else 0  # asked before the loop: in it nobody waits for the device
+    most = int(n_thoughts.max())
+    for i in range(most):
         thinking = n_thoughts > i
         if stop is not None and not thinking.any():
             break
         thought = write(context.hidden, i)
-        context, _ = read(lm, thought[:, None], thinking[:, None], context)
-        if stop is not None:
-            n_thoughts = torch.where(stop(context.hidden), n_thoughts.clamp(max=i + 1), n_thoughts)
         thoughts.append(thought)
         real.append(thinking)
+        if leave_last and stop is None and i + 1 == most:
+            break
+        mask = None if i < fewest else thinking[:, None]
+        context, _ = read(lm, thought[:, None], mask, context)
+        if stop is not None:
+            n_thoughts = torch.where(stop(context.hidden), n_thoughts.clamp(max=i + 1), n_thoughts)
         states.append(context.hidden)
     if not thoughts:
         none = _real(n_thoughts, 0)
@@ -171,15 +192,34 @@ def think_in_parallel(
 
 
 def read_given(
-    lm: LanguageModel, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"]
-) -> Thinking:
-    """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block."""
+    lm: LanguageModel, context: Context, n_thoughts: Int[Tensor, " batch"], thoughts: Float[Tensor, "batch held d"],
+    leave: bool = False,
+) -> Thinking:  # fmt: skip
+    """Thoughts that are there already (an assistant's, another problem's, a mean) are read as one block, or left to
+    `read_behind`."""
     thoughts = thoughts[:, : int(n_thoughts.max())].to(context.hidden.dtype)
     real, before = _real(n_thoughts, thoughts.shape[1]), context.hidden[:, None]
-    if not real.shape[1]:
+    if leave or not real.shape[1]:
         return Thinking(context, thoughts, real, before)
     context, levels = read(lm, thoughts, real, context)
     return Thinking(context, thoughts, real, torch.cat([before, levels[-1]], 1))
+
+
+def read_behind(
+    lm: LanguageModel, had: Thinking, embeds: Float[Tensor, "batch l d"], mask: Bool[Tensor, "batch l"]
+) -> tuple[Thinking, Float[Tensor, "batch d_state"], tuple[Float[Tensor, "batch l _"], ...]]:
+    """Read thoughts that were left and, in the same pass, what follows them: a pass less than one after the other.
+
+    Returns the thoughts with all states and the context after all, each problem's state behind its last thought, and the
+    levels of what follows.
+    """
+    n_read = had.states.shape[1] - 1
+    left, real = had.thoughts[:, n_read:].to(embeds.dtype), had.real[:, n_read:]
+    context, levels = read(lm, torch.cat([left, embeds], 1), torch.cat([real, mask], 1), had.context)
+    n_left, states = left.shape[1], levels[-1]
+    behind = last_real(states[:, :n_left], real, had.context.hidden) if n_left else had.context.hidden
+    had = replace(had, context=context, states=torch.cat([had.states, states[:, :n_left]], 1))
+    return had, behind, tuple(level[:, n_left:] for level in levels)
 
 
 def _real(n_thoughts: Int[Tensor, " batch"], width: int) -> Bool[Tensor, "batch thoughts"]:
@@ -190,7 +230,7 @@ def select(context: Context, rows: Int[Tensor, " kept"]) -> Context:
     """Only some problems of a context, in the given order."""
     cache = fork(context.cache)
     cache.batch_select_indices(rows)
-    return Context(cache, context.mask[rows], context.hidden[rows])
+    return Context(cache, context.mask[rows], context.hidden[rows], context.flush)
 
 
 def with_padding_visible(context: Context) -> Context:

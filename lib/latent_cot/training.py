@@ -26,6 +26,7 @@ from transformers import get_scheduler
 
 from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, restore_moments, save_checkpoint
 from latent_cot.curriculum import Stage
+from latent_cot.gradients import one_product
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Sequence, check_length, collate, length_grouped
@@ -46,6 +47,7 @@ class TrainOptions:
     precision: Literal["no", "bf16"] = "no"  # autocast
     validations: int = 4  # in the last stage, evenly spaced; the best weights are kept
     checkpoint_every: int = 250  # optimiser steps
+    reset_every: int = 0  # optimiser steps of a stage after which AdamW begins anew (official Coconut code: an epoch); 0: never
     seed: int = 0
 
 
@@ -53,7 +55,7 @@ class TrainingDiverged(RuntimeError):
     """A loss, a gradient or a weight became NaN or infinite; the last good checkpoint is kept, and named."""
 
 
-class _Supervised(nn.Module):
+class Supervised(nn.Module):
     """One forward pass = the loss parts of a batch, so that DDP sees every use of the weights."""
 
     def __init__(self, reasoner: Reasoner, method: Method):
@@ -66,14 +68,15 @@ class _Supervised(nn.Module):
 
 def _stage_batches(problems: Seq[Encoded], stage: int, options: TrainOptions) -> Iterator[list[int]]:
     """Endless length-grouped batches of indices, epoch after epoch. An incomplete last batch is left out."""
-    lengths = [problem.n_tokens for problem in problems]
+    lengths = [(len(problem.question), problem.n_tokens - len(problem.question)) for problem in problems]
     size = min(options.batch_size, len(problems))
     for epoch in range(10**9):
         generator = torch.Generator().manual_seed((options.seed * 1000 + stage) * 10_000 + epoch)
         yield from (batch for batch in length_grouped(lengths, size, generator) if len(batch) == size)
 
 
-def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.optim.AdamW:
+def adamw(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.optim.AdamW:
+    """Fused: one pass over weights, gradients and moments."""
     trained = [(n, p) for n, p in reasoner.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for n, p in trained if not n.startswith("writer.")], "lr": stage.lr},
@@ -83,8 +86,8 @@ def _optimizer(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch
     return torch.optim.AdamW(groups, betas=(options.betas[0], options.betas[1]), weight_decay=options.weight_decay, fused=True)
 
 
-def flops(reasoner: Reasoner, arranged: Seq[Sequence]) -> float:
-    """What an optimiser step on these problems takes in products with matrices: 2 a weight and position forward, 2 backward,
+def flops(reasoner: Reasoner) -> Callable[[Seq[Sequence]], float]:
+    """What an optimiser step on given problems takes in products with matrices: 2 a weight and position forward, 2 backward,
     2 more where the weight is trained; the head at positions of language alone. Attention's own products, an assistant and a
     step decoder are not in it; thoughts that are written in parallel count once a round."""
     lm = body(reasoner.lm)
@@ -92,10 +95,14 @@ def flops(reasoner: Reasoner, arranged: Seq[Sequence]) -> float:
     looked_up = {id(p) for module in lm.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     inside = [p for p in lm.parameters() if p.dim() > 1 and id(p) not in looked_up | {id(head)}]
     price = [sum((6 if p.requires_grad else 4) * p.numel() for p in weights) for weights in (inside, [head])]
-    language = [len(one.language) + len(one.teacher) for one in arranged]
     rounds = reasoner.spec.iterations or 1
-    read = sum(len(one.question) + rounds * one.n_thoughts for one in arranged) + sum(language)
-    return float(price[0] * read + price[1] * sum(language))
+
+    def of(arranged: Seq[Sequence]) -> float:
+        language = sum(len(one.language) + len(one.teacher) for one in arranged)
+        read = sum(len(one.question) + rounds * one.n_thoughts for one in arranged) + language
+        return float(price[0] * read + price[1] * language)
+
+    return of
 
 
 def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
@@ -103,10 +110,10 @@ def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], op
 
     What a stage does to a problem is code; how it arranges the first problems stands for it.
     """
-    stages = []
+    stages, markers = [], reasoner.markers
     for stage in method.curriculum:
         rng = random.Random(0)
-        arranged = [stage.arrange(problem, reasoner.markers, rng) for problem in problems[:200]]
+        arranged = [stage.arrange(problem, markers, rng) for problem in problems[:200]]
         stages.append((stage.name, stage.steps, stage.lr, stage.schedule, stage.warmup, arranged))
     digest = hashlib.sha256()
     for part in (stages, *problems):
@@ -132,26 +139,28 @@ def train(
     Raises ContextTooLong before the first step, TrainingDiverged at a loss or gradient that is not finite, and before weights
     that are not would be validated or saved.
     """
-    doubtful = [p for p in problems if p.n_tokens + method.n_thoughts + 2 > reasoner.context_length]  # 2: the markers
+    longest, markers = reasoner.context_length, reasoner.markers  # asked once: a step is quicker than a thousand answers
+    doubtful = [p for p in problems if p.n_tokens + method.n_thoughts + 2 > longest]  # 2: the markers
     for stage in method.curriculum:
         for problem in doubtful:
-            check_length(stage.arrange(problem, reasoner.markers, random.Random(0)), reasoner.context_length)
+            check_length(stage.arrange(problem, markers, random.Random(0)), longest)
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    signature = run_signature(reasoner, method, problems, options)
+    signature = run_signature(reasoner, method, problems, options) if folder else ""
     resumed = load_checkpoint(folder, reasoner, signature) if folder else None
     progress, tensors = resumed or (Progress(), {})
     best = None
     if folder and progress.best > -math.inf:
         best = load_file(folder / BEST)
-    supervised = accelerator.prepare(_Supervised(reasoner, method))
+    supervised = accelerator.prepare(Supervised(reasoner, method))
     supervised.train()
+    counted = flops(reasoner)
 
     kept = f"step {progress.step} of {method.curriculum[progress.stage].name}" if resumed else ""  # by the folder's checkpoint
     total, silent = sum(stage.steps for stage in method.curriculum), not (progress_bar and accelerator.is_main_process)
     bar = tqdm(total=total, initial=len(progress.history), disable=silent, unit="step")
     for number in range(progress.stage, len(method.curriculum)):
         stage, last = method.curriculum[number], number == len(method.curriculum) - 1
-        optimizer = accelerator.prepare(_optimizer(reasoner, stage, options))
+        optimizer = accelerator.prepare(adamw(reasoner, stage, options))
         if number == progress.stage and progress.step:
             restore_moments(optimizer.optimizer, reasoner, tensors)
         scheduler = get_scheduler(stage.schedule, optimizer.optimizer, min(stage.warmup, stage.steps // 2), stage.steps)
@@ -162,15 +171,17 @@ def train(
             if number == progress.stage and step < progress.step:
                 scheduler.step()  # replay the schedule up to the checkpoint
                 continue
+            if options.reset_every and step % options.reset_every == 0:
+                optimizer.state.clear()
             started = time.perf_counter()
             rng = random.Random(f"{options.seed}/{number}/{step}")
             dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")
             torch.manual_seed(dropout.getrandbits(63))
             where = f"step {step + 1} of {stage.name}"
-            arranged = [stage.arrange(problems[i], reasoner.markers, rng) for i in rows]
-            batch = collate(arranged, reasoner.markers)
+            arranged = [stage.arrange(problems[i], markers, rng) for i in rows]
+            batch = collate(arranged, markers)
             try:
-                parts = _optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
+                parts = optimizer_step(accelerator, supervised, optimizer, scheduler, batch, options, where)
                 marked = validate is not None and step + 1 in marks
                 due = folder is not None and ((step + 1) % options.checkpoint_every == 0 or step + 1 == stage.steps)
                 if marked or due:
@@ -180,7 +191,7 @@ def train(
                 raise TrainingDiverged(f"{error}; {last_good}") from None
             entry = {"stage": stage.name, "step": step + 1, "loss": sum(parts.values()), **parts}
             entry["problems_per_second"] = len(rows) / (time.perf_counter() - started)
-            entry["flops"] = flops(reasoner, arranged)
+            entry["flops"] = counted(arranged)
             progress.history.append(entry)
             bar.update()
             bar.set_postfix({k: f"{v:.3g}" for k, v in entry.items() if k not in ("stage", "step")}, refresh=False)
@@ -215,7 +226,7 @@ def _check_finite(reasoner: Reasoner, where: str) -> None:
             raise TrainingDiverged(f"{name} is not finite after {where}")
 
 
-def _optimizer_step(
+def optimizer_step(
     accelerator: Accelerator, supervised: nn.Module, optimizer, scheduler, batch: Batch, options: TrainOptions, where: str
 ) -> dict[str, float]:
     """One optimiser step on one global batch: this process's share, micro-batch by micro-batch."""
@@ -229,7 +240,7 @@ def _optimizer_step(
         waiting = contextlib.nullcontext() if cut == cuts[-1] else accelerator.no_sync(supervised)
         # Not accelerate's own mixed precision: it is one setting per Python process, of the run that came first.
         fast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=options.precision == "bf16")
-        with waiting:
+        with waiting, one_product(supervised):
             with fast:
                 parts = supervised(micro)
             # The parts already add up over processes; DDP averages gradients, hence the factor.

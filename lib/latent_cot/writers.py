@@ -60,6 +60,8 @@ class HiddenState(nn.Module):
 class Pause(nn.Module):
     """Pause tokens: one learned embedding, whatever the model has read (Goyal et al., 2310.02226)."""
 
+    looks_at_nothing = True  # so that all of them are read at once
+
     def __init__(self, lm: LanguageModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(width_of(lm)) * 0.02)
