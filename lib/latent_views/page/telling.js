@@ -1,6 +1,6 @@
 // What the views are told of a run: positions in time, the answer's chances, what came of a change.
 
-const THOUGHT = "A thought is a list of numbers, the model's last state, fed back as its next input in place of a word.";
+const THOUGHT = "A thought is the model's last state, fed back in place of a word.";
 
 class Telling {
   nameOf(one) {
@@ -26,9 +26,9 @@ class Telling {
     const caption =
       id !== "words"
         ? model.writer === "pause"
-          ? "Nobody writes its thoughts: the same learned numbers stand in each place, whatever was asked."
+          ? "Nobody writes its thoughts: always the same learned numbers."
           : THOUGHT
-        : `It writes its steps, a word at a time${model === this.model ? ": the same weights, asked for words." : `: ${model.title}, another model of this size.`}`;
+        : `Steps in words, from ${model === this.model ? "the same weights" : `${model.title}, another model of this size`}.`;
     const ask = () => answer(model, question, options);
     return this.tracked(model, ask(), labelled("Beside it", this.besidePick), caption, ask, () => null);
   }
@@ -99,13 +99,11 @@ class Telling {
     const of = (one) => new Map(model.says(one.door.state, model.headWords).filter(([word]) => !word.match(SPECIAL)));
     const [was, is] = [of(before), of(run)],
       donors = this.swapped() ? this.donor.answer : null;
-    const most = [...was.keys()]
-      .sort((a, b) => Math.max(was.get(b), is.get(b)) - Math.max(was.get(a), is.get(a)))
-      .filter((word, i) => i < 2 || Math.max(was.get(word), is.get(word)) >= 0.01)
-      .slice(0, 6);
-    const shown = [...new Set([...most, ...(this.graph?.candidates ?? []), right, donors])]
-      .filter((word) => was.has(word))
-      .slice(0, 8);
+    const most = (word) => Math.max(was.get(word), is.get(word));
+    const named = new Set([...(this.graph?.candidates ?? []), right, donors].filter((word) => was.has(word)));
+    const others = [...was.keys()].filter((word) => !named.has(word)).sort((a, b) => most(b) - most(a));
+    const room = (this.graph ? 4 : 7) - named.size; // beside a graph there is less
+    const shown = [...named, ...others.slice(0, room).filter((word, i) => !i || most(word) >= 0.01)].sort((a, b) => most(b) - most(a));
     return shown.map((word) => ({
       word,
       before: was.get(word),
