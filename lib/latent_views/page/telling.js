@@ -1,6 +1,15 @@
 // What the views are told of a run: positions in time, the answer's chances, what came of a change.
 
-const THOUGHT = "A thought is the model's last state, fed back in place of a word.";
+// What a thought is, in one sentence, by who writes it.
+const STATE = "A thought is the model's last state, fed back in place of a word.";
+const THOUGHTS = {
+  nobody: STATE,
+  hidden: STATE,
+  projection: "A thought is the last state, projected, in place of a word.",
+  latent_head: "A thought is what a head makes of the last state, not a word.",
+  mixture: "A thought is a mixture of words, weighted by their chances.",
+  pause: "Nobody writes its thoughts: always the same learned numbers.",
+};
 
 class Telling {
   nameOf(one) {
@@ -14,7 +23,7 @@ class Telling {
     const title = this.changes.size ? `${this.model.title}, in thoughts, changed` : `${this.model.title}, in thoughts`;
     const ask = () =>
       answer(this.model, this.text.value, { n: this.n, changes: [...this.changes.values()], again: this.again });
-    return this.tracked(this.model, this.run, title, THOUGHT, ask, label);
+    return this.tracked(this.model, this.run, title, THOUGHTS[this.model.writer], ask, label);
   }
 
   besideTrack() {
@@ -25,9 +34,7 @@ class Telling {
     const options = id === "words" ? { n: 0, marked: false } : { n: Math.min(this.n, model.nThoughts) };
     const caption =
       id !== "words"
-        ? model.writer === "pause"
-          ? "Nobody writes its thoughts: always the same learned numbers."
-          : THOUGHT
+        ? THOUGHTS[model.writer]
         : `Steps in words, from ${model === this.model ? "the same weights" : `${model.title}, another model of this size`}.`;
     const ask = () => answer(model, question, options);
     return this.tracked(model, ask(), labelled("Beside it", this.besidePick), caption, ask, () => null);
