@@ -355,9 +355,9 @@ SIZES = """[...document.querySelectorAll('.page *')]
 @pytest.mark.parametrize("name", [GRAPH, CODI])
 def test_on_a_projector_all_is_seen_and_nothing_is_small(fresh, name):
     fresh.do("latent.take(arguments[0])", name)
-    for change in ("", "latent.changeAll();"):  # what is clicked and what moves are on one screen
-        for i in (0, 1):
-            fresh.do(f"{change} latent.open({i})")
+    for change in ("another()", "changeAll()", "restore(); latent.change({kind: 'noise', by: 1})") * 4:
+        for i in (0, 1):  # what is clicked and what moves are on one screen
+            fresh.do(f"latent.{change}; latent.open({i})")
             assert fresh.script("document.documentElement.scrollHeight") <= 720
     for i in range(4):
         fresh.do("latent.open(arguments[0])", i)

@@ -161,7 +161,7 @@ class Change {
 
 /** What was done to a thought, in a word or two. */
 function wordOf({ kind, by }) {
-  return { remove: "removed", swap: "swapped", word: `“${by}”`, scale: `× ${by}`, noise: "noise added" }[kind];
+  return { remove: "removed", swap: "swapped", word: `“${by}”`, scale: `× ${by}`, noise: "noisy" }[kind];
 }
 
 /** Bars that move: a row for each answer, kept from one change to the next. */

@@ -1,6 +1,15 @@
 // What the views are told of a run: positions in time, the answer's chances, what came of a change.
 
-const THOUGHT = "A thought is a list of numbers, the model's last state, fed back as its next input in place of a word.";
+// What a thought is, in one sentence, by who writes it.
+const STATE = "A thought is the model's last state, fed back in place of a word.";
+const THOUGHTS = {
+  nobody: STATE,
+  hidden: STATE,
+  projection: "A thought is the last state, projected, in place of a word.",
+  latent_head: "A thought is what a head makes of the last state, not a word.",
+  mixture: "A thought is a mixture of words, weighted by their chances.",
+  pause: "Nobody writes its thoughts: always the same learned numbers.",
+};
 
 class Telling {
   nameOf(one) {
@@ -14,7 +23,7 @@ class Telling {
     const title = this.changes.size ? `${this.model.title}, in thoughts, changed` : `${this.model.title}, in thoughts`;
     const ask = () =>
       answer(this.model, this.text.value, { n: this.n, changes: [...this.changes.values()], again: this.again });
-    return this.tracked(this.model, this.run, title, THOUGHT, ask, label);
+    return this.tracked(this.model, this.run, title, THOUGHTS[this.model.writer], ask, label);
   }
 
   besideTrack() {
@@ -25,10 +34,8 @@ class Telling {
     const options = id === "words" ? { n: 0, marked: false } : { n: Math.min(this.n, model.nThoughts) };
     const caption =
       id !== "words"
-        ? model.writer === "pause"
-          ? "Nobody writes its thoughts: the same learned numbers stand in each place, whatever was asked."
-          : THOUGHT
-        : `It writes its steps, a word at a time${model === this.model ? ": the same weights, asked for words." : `: ${model.title}, another model of this size.`}`;
+        ? THOUGHTS[model.writer]
+        : `Steps in words, from ${model === this.model ? "the same weights" : `${model.title}, another model of this size`}.`;
     const ask = () => answer(model, question, options);
     return this.tracked(model, ask(), labelled("Beside it", this.besidePick), caption, ask, () => null);
   }
@@ -99,13 +106,11 @@ class Telling {
     const of = (one) => new Map(model.says(one.door.state, model.headWords).filter(([word]) => !word.match(SPECIAL)));
     const [was, is] = [of(before), of(run)],
       donors = this.swapped() ? this.donor.answer : null;
-    const most = [...was.keys()]
-      .sort((a, b) => Math.max(was.get(b), is.get(b)) - Math.max(was.get(a), is.get(a)))
-      .filter((word, i) => i < 2 || Math.max(was.get(word), is.get(word)) >= 0.01)
-      .slice(0, 6);
-    const shown = [...new Set([...most, ...(this.graph?.candidates ?? []), right, donors])]
-      .filter((word) => was.has(word))
-      .slice(0, 8);
+    const most = (word) => Math.max(was.get(word), is.get(word));
+    const named = new Set([...(this.graph?.candidates ?? []), right, donors].filter((word) => was.has(word)));
+    const others = [...was.keys()].filter((word) => !named.has(word)).sort((a, b) => most(b) - most(a));
+    const room = (this.graph ? 4 : 7) - named.size; // beside a graph there is less
+    const shown = [...named, ...others.slice(0, room).filter((word, i) => !i || most(word) >= 0.01)].sort((a, b) => most(b) - most(a));
     return shown.map((word) => ({
       word,
       before: was.get(word),
