@@ -36,7 +36,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo screenshots bench check-paper estimate families latency report record cards docs site build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo page screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -81,10 +81,13 @@ types: $(STAMP) ## check the types in lib/ (part of make test)
 lab: $(STAMP) ## open JupyterLab on the notebooks: LAB_ARGS="--no-browser --port 8890"
 	$(PY) -m jupyterlab --notebook-dir notebooks --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-demo: $(STAMP) ## the instrument as a page for an audience: ask a model, look into its thoughts, change them
+demo: $(STAMP) ## a page for an audience: watch a model think, change its mind (on this machine's own address)
 	$(PY) -m latent_views.demo
 
-screenshots: $(STAMP) ## take the pictures of README from that page, with headless Chromium
+page: $(STAMP) ## the same page as one file, page/index.html, that opens anywhere without Python
+	$(PY) -m latent_views.bundle
+
+screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images
 
 bench: $(STAMP) ## measure the speed of training and generation here: PEERS=<checkouts of the official code> JSON=<file> README=README.md
@@ -92,6 +95,10 @@ bench: $(STAMP) ## measure the speed of training and generation here: PEERS=<che
 
 check-paper: $(STAMP) ## try every row of the paper tier without a GPU: real lines, two steps; a quarter of an hour
 	$(PY) -m latent_costs.check_paper $(if $(ONLY),--only '$(ONLY)')
+
+released: $(STAMP) ## ask CODI's released weights on GSM8K, SVAMP, GSM-Hard, MultiArith: MODELS="gpt2 llama" FOLDER=<weights> OUT=<folder>
+	$(PY) -m latent_reports.recheck $(or $(MODELS),gpt2) $(if $(FOLDER),--folder "$(FOLDER)") $(if $(filter-out gpu_out,$(OUT)),--out "$(OUT)") \
+	  $(if $(FIRST),--first $(FIRST)) $(if $(SAMPLES),--samples $(SAMPLES))
 
 families: $(STAMP) ## what holds for which family of models; writes README's table
 	$(PY) -m latent_reports.families --readme README.md
@@ -140,5 +147,5 @@ strip: $(STAMP) ## strip run metadata and progress bars from the notebooks; outp
 	$(PY) tests/strip_bars.py notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and records stay
-	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site
+	rm -rf $(call quote,$(VENV)) .pytest_cache .ruff_cache .mypy_cache .snakemake dist site page
 	find lib papermill_runs tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

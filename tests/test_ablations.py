@@ -1,7 +1,9 @@
 """The options behind the ablations: each degenerates to what it departs from (float64, tiny random LMs)."""
 
 import copy
+import json
 import random
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +24,9 @@ from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import think, think_in_parallel
 from latent_cot.tokens import check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, run_signature, train
+from latent_runs.lesson import Lesson
+from latent_runs.plan import grid_path, read_grid
+from latent_runs.settings import nested, typed_parameters
 from latent_tasks import DataError, Problem, Task, load_task
 from latent_tasks.chains import CHAINS, rewrite
 from latent_tasks.problem import grade_number
@@ -216,6 +221,42 @@ def test_a_lora_model_starts_from_a_model_without(tmp_path):
     ids = torch.tensor([encoded(start, 1)[0].question])
     torch.testing.assert_close(lora.eval().lm(input_ids=ids).logits, start.lm(input_ids=ids).logits)
     assert all(p.requires_grad == ("lora_" in n) for n, p in lora.lm.named_parameters())
+
+
+# --- the ladder ----------------------------------------------------------------------------------------------------
+
+
+def test_each_rung_of_the_ladder_has_one_start_one_budget_and_a_thought_a_step():
+    """So that rows of a rung differ in who writes the thoughts, what language remains and what is supervised alone."""
+    rungs: dict[int, dict[str, tuple]] = {}
+    for run in read_grid(grid_path("tiny")):
+        if (found := re.fullmatch(r"ladder_(\d)-(.+)", run.variant)) and found[2] != "cot":
+            told = nested(run.parameters)
+            budget = Budget(steps=told["steps"], **told.get("training", {}), lr=told["lr"])
+            made = make(told["method"], told.get("options", {}), budget)
+            assert run.after and run.after.variant == f"ladder_{found[1]}-cot" and run.extra
+            n_steps = sum(stage.steps for stage in made.curriculum)
+            rungs.setdefault(int(found[1]), {})[found[2]] = (n_steps, made.n_thoughts, told["data"], told["model"]["n_layers"])
+    assert {*rungs} == {1, 2, 3, 4, 5, 6}
+    for hops, rows in rungs.items():
+        thoughts = {name: n for name, (_, n, *_) in rows.items()}
+        assert {n_steps for n_steps, *_ in rows.values()} in ({2000}, {1999, 2000}), hops
+        assert {n for name, n in thoughts.items() if name not in ("no_cot", "no_thought")} == {max(1, hops - 1)}
+        assert {n for name, n in thoughts.items() if name in ("no_cot", "no_thought")} == {0}
+        assert all(data["options"] == {"depth": hops, "width": 1} and layers == 2 for *_, data, layers in rows.values())
+    assert {*rungs[2]} == {*rungs[6]} > {"no_cot", "pause", "codi_free", "codi", "codi_decoder", "csft", "coconut"}
+
+
+def test_a_record_holds_the_validation_accuracy_that_settings_are_chosen_on(tmp_path):
+    told = {name: parameter.value for name, parameter in typed_parameters("02_explicit_baselines").items()}
+    told |= {"method": "no_cot", "steps": 2, "run": {"dir": str(tmp_path)}, "model": {"d_model": 16}}
+    told |= {"data": {"n_train": 8, "n_valid": 4, "n_test": 4}, "training": {"batch_size": 4, "validations": 2}}
+    lesson = Lesson("02_explicit_baselines", told)
+    recipe, reasoner, problems = lesson.load()
+    history = lesson.train(reasoner, recipe, problems)
+    lesson.record(reasoner, lesson.measure(reasoner, recipe)[0])
+    recorded = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert recorded["validation"] == history["validation"].max() >= 0
 
 
 # --- the chain in other words --------------------------------------------------------------------------------------

@@ -70,6 +70,25 @@ def test_sizes_cut():
         load_task("gsm8k", sizes={"dev": 3})
 
 
+def test_a_share_can_be_held_out(tmp_path):
+    """As the official SoftCoT code splits StrategyQA's training file: the first 80 %, the last 20 %."""
+    (tmp_path / "strategyqa").mkdir()
+    records = [{"question": f"Is {n} a number?", "facts": ["It is."], "answer": n % 2 == 0} for n in range(23)]
+    (tmp_path / "strategyqa" / "strategyqa_train.json").write_text(json.dumps(records))
+    splits = load_task("strategyqa", data_dir=tmp_path, hold_out=0.2).splits
+    assert [p.question for p in splits["train"] + splits["test"]] == [record["question"] for record in records]
+    assert {split: len(some) for split, some in splits.items()} == {"train": 18, "test": 5}
+    cut = load_task("strategyqa", data_dir=tmp_path, hold_out=0.2, sizes={"train": 2, "test": 1}).splits
+    assert cut == {"train": splits["train"][:2], "test": splits["test"][:1]}
+
+
+@real
+def test_the_published_halves_of_strategyqa_are_as_many_as_its_one_file():
+    task = load_task("strategyqa", data_dir=DATA, hold_out=0.2)
+    assert {split: len(some) for split, some in task.splits.items()} == {"train": 1832 - 1, "test": 458}
+    assert task.report == {"train": {"repeated": 1}}
+
+
 @real
 def test_options_of_date_understanding_do_not_tell_the_answer():
     answers = [problem.answer for problem in load("date-understanding").splits["test"]]

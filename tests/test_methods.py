@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from test_thoughts import TASK, close, encoded, families, prompts, sequences, tiny_reasoner
+from test_thoughts import TASK, close, encoded, families, gradients, prompts, sequences, tiny_reasoner
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -28,14 +28,26 @@ from latent_cot.curriculum import (
 from latent_cot.generation import answer_batch
 from latent_cot.methods import Method, make
 from latent_cot.methods.codi import CodiOptions, supervise_codi
+from latent_cot.methods.csft import legal_loss, supervise_csft
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_reasoner, save_reasoner
-from latent_cot.sequences import IGNORED, ContextTooLong, Encoded, Sequence, check_length, collate, encode, length_grouped
+from latent_cot.sequences import (
+    IGNORED,
+    ContextTooLong,
+    Encoded,
+    Language,
+    Sequence,
+    check_length,
+    collate,
+    encode,
+    length_grouped,
+)
 from latent_cot.sources import UnusableModel
-from latent_cot.supervision import supervise_language
-from latent_cot.thoughts import read, think
+from latent_cot.supervision import read_language, read_question, supervise_language
+from latent_cot.thoughts import read, read_given, think
 from latent_cot.tiny import EdgeEmbedding
 from latent_cot.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
+from latent_cot.trajectory import states_of_steps, trajectory_loss
 from latent_cot.weights import load_official
 from latent_tasks import Problem
 
@@ -356,6 +368,172 @@ def test_the_stop_loss_is_the_same_alone_and_in_company():
     alone = [supervise_language(reasoner, collate([s], reasoner.markers))["stop"] for s in company]
     torch.testing.assert_close(together, sum(alone) / 4, **close)
     assert alone[1] == 0
+
+
+# --- CSFT: which words a thought may be ----------------------------------------------------------------------------
+
+
+def test_the_legal_loss_by_hand():
+    """Two problems, two thoughts of the first and one of the second; five words."""
+    logits = torch.randn(2, 2, 5, dtype=torch.float64)
+    legal = torch.tensor([[[0, 3], [2, IGNORED]], [[1, 4], [IGNORED, IGNORED]]])
+    log_p = logits.log_softmax(-1)
+    expected = (log_p[0, 0, 0] + log_p[0, 0, 3]) / 2 + log_p[0, 1, 2] + (log_p[1, 0, 1] + log_p[1, 0, 4]) / 2
+    torch.testing.assert_close(legal_loss(logits, lambda states: states, legal, n_problems=2), -expected / 2)
+    even = torch.tensor([[[0.0, 0.0, -1e9, -1e9, -1e9]]], dtype=torch.float64)
+    least = legal_loss(even, lambda states: states, torch.tensor([[[0, 1]]]), 1)
+    assert least.item() == pytest.approx(math.log(2))  # the target's own entropy: no prediction does better
+    nothing = legal_loss(even, lambda states: states, torch.tensor([[[IGNORED]]]), 1)
+    assert nothing == 0
+
+
+@families
+@pytest.mark.parametrize("writer", ["expectation", "projection", "hidden"])
+def test_csft_supervises_the_states_that_write_the_thoughts(family, writer):
+    """One problem after another, each thought by itself; a gradient reaches what wrote the thoughts before."""
+    reasoner = tiny_reasoner(family, writer)
+    company = sequences(reasoner, (3, 0, 2, 1))
+    batch = collate(company, reasoner.markers)
+    losses = supervise_csft(reasoner, batch, legal_weight=0.5)
+    torch.testing.assert_close(losses["ce"], supervise_language(reasoner, batch)["ce"], **close)
+    total = 0.0
+    for s, answer in zip(company, answer_batch(reasoner, prompts(reasoner, (3, 0, 2, 1)), 1), strict=True):
+        for state, step in zip(answer.states, s.said[: s.n_thoughts]):
+            total -= reasoner.head(state).log_softmax(-1)[list(step)].mean()
+    torch.testing.assert_close(losses["legal"], 0.5 * total / 4, **close)
+    long = next(problem for problem in encoded(reasoner, 40) if len(problem.steps) >= 3)
+    batch = collate([no_steps(3)(long, reasoner.markers, RNG)], reasoner.markers)
+    only_third = replace(batch, said=torch.cat([torch.full_like(batch.said[:, :2], IGNORED), batch.said[:, 2:]], 1))
+    reasoner.writer.register_forward_hook(lambda _, __, thought: written.append(thought) or thought.retain_grad())
+    written = []
+    supervise_csft(reasoner, only_third, 1.0)["legal"].backward()
+    assert [thought.grad is not None and bool(thought.grad.any()) for thought in written[:2]] == [True, True]
+
+
+@families
+def test_an_expected_thought_is_the_mean_word(family):
+    reasoner = tiny_reasoner(family, "expectation")
+    states = torch.randn(3, 32, dtype=torch.float64)
+    for state, thought in zip(states, reasoner.writer(states, 0), strict=True):
+        chances = reasoner.head(state).softmax(-1)
+        expected = sum(p * reasoner.embed(torch.tensor([word]))[0] for word, p in enumerate(chances))
+        torch.testing.assert_close(thought, expected, **close)
+    assert reasoner.stop is None and not [*reasoner.writer.parameters()]
+
+
+# --- the whole trajectory ------------------------------------------------------------------------------------------
+
+
+def a_chain(rows: list[list[int]]) -> Language:
+    ids = torch.tensor(rows)
+    return Language(ids, ids > 0, ids, torch.zeros(len(rows), dtype=torch.long), n_supervised=1)
+
+
+def test_the_states_of_steps_by_hand():
+    """Steps of two words and one; then of one and (dropped, so that other words stand there) one."""
+    chain = a_chain([[7, 8, 9, 50, 1], [7, 50, 1, 0, 0]])
+    said = torch.tensor([[[7, 8], [9, IGNORED], [IGNORED, IGNORED]], [[7, IGNORED], [9, IGNORED], [IGNORED, IGNORED]]])
+    level = torch.arange(2 * 4 * 1, dtype=torch.float64).reshape(2, 4, 1)
+    (means,), held = states_of_steps((level,), chain, said)
+    assert held.tolist() == [[True, True, False], [True, False, False]]
+    assert means[held].flatten().tolist() == [0.5, 2.0, 4.0]
+
+
+def test_the_trajectory_loss_by_hand():
+    chain, said = a_chain([[7, 9, 50, 1]]), torch.tensor([[[7], [9]]])
+    teacher, student = (torch.randn(2, 1, n, 3, dtype=torch.float64) for n in (3, 2))
+    found = trajectory_loss(tuple(student), tuple(teacher), chain, said, "l1", divide_by_std=False, n_problems=1)
+    expected = sum((student[m, 0, i] - teacher[m, 0, i]).abs().mean() for m in range(2) for i in range(2)) / 2
+    torch.testing.assert_close(found, expected)  # a sum over thoughts, a mean over levels
+    same = trajectory_loss(tuple(teacher[:, :, :2]), tuple(teacher), chain, said, "l1", True, 1)
+    assert same == 0
+    nowhere = trajectory_loss(tuple(student), tuple(teacher), a_chain([[5, 5, 5, 1]]), said, "l1", True, 1)
+    assert nowhere == 0
+
+
+@families
+@pytest.mark.parametrize("padding_first", [False, True])
+def test_the_trajectory_only_adds_its_loss(family, padding_first):
+    """The other parts stay; the new one is that of each problem alone, and only the student is moved."""
+    reasoner = tiny_reasoner(family, "projection")
+    plain, pulled = CodiOptions(divide_by_std=False), CodiOptions(divide_by_std=False, trajectory_weight=2.0)
+    company = sequences(reasoner, (3, 0, 2, 1))[:: -1 if padding_first else 1]
+    batch = collate(company, reasoner.markers)
+    losses, without = supervise_codi(reasoner, batch, pulled), supervise_codi(reasoner, batch, plain)
+    found = losses.pop("trajectory")
+    torch.testing.assert_close(losses, without, **close)
+    alone = [supervise_codi(reasoner, collate([s], reasoner.markers), pulled).get("trajectory", 0) for s in company]
+    torch.testing.assert_close(found, sum(alone) / 4, **close)
+    rows = [supervise_codi(reasoner, batch.rows(slice(i, i + 1)), pulled).get("trajectory", 0) for i in range(4)]
+    torch.testing.assert_close(found, sum(rows), **close)
+    grown = gradients(reasoner, found)
+    assert all(grown[f"writer.{name}"].any() for name, _ in reasoner.writer.named_parameters())
+    by_itself = CodiOptions(divide_by_std=False, teacher_weight=0.0, distill_weight=0.0, trajectory_weight=2.0)
+    parts = supervise_codi(reasoner, batch, by_itself)
+    assert parts["teacher"] == 0 and "distill" not in parts
+    torch.testing.assert_close(parts["trajectory"], found, **close)
+
+
+@families
+def test_a_student_that_thinks_its_teachers_words_has_its_trajectory(family):
+    """Where thoughts are the steps' own words, in their own places, nothing is left to pull; another is pulled there."""
+    reasoner = tiny_reasoner(family)
+    (problem,) = encoded(reasoner, 1)
+    words = tuple((word,) for step in problem.steps for word in step)
+    batch = collate([distill(len(words), True)(replace(problem, steps=words), BARE, RNG)], BARE)
+    question, _ = read_question(reasoner, batch)
+    _, teacher = read_language(reasoner, question, batch.teacher)
+    thoughts = reasoner.embed(batch.said[:, :, 0])
+
+    def pull(thoughts):
+        real = torch.ones(thoughts.shape[:2], dtype=torch.bool)
+        _, student = read(reasoner.lm, thoughts, real, question)
+        return trajectory_loss(student, teacher, batch.teacher, batch.said, "smooth_l1", True, 1)
+
+    assert pull(thoughts).item() == pytest.approx(0, abs=1e-12)
+    off = (thoughts + 0.3 * torch.randn_like(thoughts)).detach().requires_grad_()
+    loss = pull(off)
+    loss.backward()
+    assert pull(off.detach() - 1e-2 * off.grad / off.grad.norm()) < loss
+
+
+# --- pauses: in one pass, or one after another ---------------------------------------------------------------------
+
+
+@families
+@pytest.mark.parametrize("n_thoughts", [(3, 3, 3), (4, 0, 2)])
+def test_pauses_read_in_one_pass_and_one_after_another_are_the_same_function(family, n_thoughts):
+    """Under a causal mask, with a cache and equal positions a pause sees what it sees either way: thoughts, states, logits and
+    gradients are equal. A gap between the two that is published from one seed each is noise."""
+    reasoner = tiny_reasoner(family, "pause")
+    batch = collate(sequences(reasoner, n_thoughts), reasoner.markers)
+    found = []
+    for in_one_pass in (False, True):
+        question, _ = read_question(reasoner, batch)
+        if in_one_pass:
+            pauses = reasoner.writer.embedding.expand(len(n_thoughts), max(n_thoughts), -1)
+            had = read_given(reasoner.lm, question, batch.n_thoughts, pauses)
+        else:
+            had = think(reasoner.lm, question, batch.n_thoughts, reasoner.writer)
+        predicting, _ = read_language(reasoner, had.context, batch.language)
+        logits = reasoner.head(predicting)[batch.language.mask]
+        found.append((had.thoughts[had.real], had.context.hidden, logits, gradients(reasoner, logits.square().mean())))
+    torch.testing.assert_close(found[1], found[0], **close)
+
+
+@families
+def test_pauses_are_ordinary_inputs_of_the_model(family):
+    """And the same as in one call of transformers, without a cache."""
+    reasoner = tiny_reasoner(family, "pause")
+    (s,) = sequences(reasoner, (3,))
+    (answer,) = answer_batch(reasoner, [replace(s, language=s.language[:1], teacher=())], 1)
+    words = reasoner.embed(torch.tensor([*s.question, *s.language[:1]]))
+    pauses = reasoner.writer.embedding.expand(3, -1)
+    embeds = torch.cat([words[: len(s.question)], pauses, words[len(s.question) :]])[None]
+    out = reasoner.lm(inputs_embeds=embeds, output_hidden_states=True)
+    assert int(out.logits[0, -1].argmax()) == answer.tokens[0]
+    before = len(s.question) - 1
+    torch.testing.assert_close(out.hidden_states[-1][0, before : before + 4], answer.states, **close)
 
 
 # --- models and checkpoints ----------------------------------------------------------------------------------------

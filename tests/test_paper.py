@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from byte_models import write_backbone
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,13 +18,16 @@ from latent_costs.flops import SHAPES
 from latent_costs.rehearsal import Plan
 from latent_cot.curriculum import Budget
 from latent_cot.methods import make
-from latent_cot.models import Reasoner, ReasonerSpec, add_lora, lower_frozen
-from latent_cot.sequences import Encoded, collate
+from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, lower_frozen, save_reasoner, warm_start
+from latent_cot.sequences import Encoded, collate, encode
 from latent_cot.tokens import tiny_tokenizer
-from latent_cot.training import TrainOptions
+from latent_cot.training import TrainOptions, train
+from latent_runs.lesson import Lesson
 from latent_runs.notebooks import run_notebook
 from latent_runs.places import ROOT
 from latent_runs.plan import grid_path, parse_yaml, read_grid
+from latent_runs.settings import typed_parameters
+from latent_tasks import Problem
 
 OTHERS = {"vocab_size": 50_257, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_key_value_heads": 2}
 SMALL = {
@@ -58,7 +62,8 @@ def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
     """The whole of a rehearsed run, beside what PAPERS-quoting comments promise: epochs, lr, LoRA, thoughts."""
     monkeypatch.setattr(flops, "SHAPES", SMALL)
     epochs = {
-        "gsm8k-cot": 25, "gsm8k-icot": 80, "gsm8k-coconut": 44, "gsm8k-no_curriculum": 50, "prontoqa-coconut": 50,
+        "gsm8k-cot": 25, "gsm8k-icot": 80, "gsm8k-coconut": 22, "gsm8k_50-coconut": 50, "gsm8k-no_curriculum": 50,
+        "prontoqa-coconut": 50,
         "prosqa-no_curriculum": 50, "prosqa-cot": 50, "gpt2_aug-codi": 40, "gpt2_nl-coconut": 50, "gpt2_csqa-codi": 50,
         "llama_aug-codi": 10, "llama_aug-coconut": 10, "llama_aug-icot": 10, "llama_nl-codi": 3, "llama_csqa-codi": 3,
     }  # fmt: skip
@@ -172,6 +177,67 @@ def test_readme_holds_a_row_for_every_run():
     assert [line.split(" | ")[0][5:] for line in block.splitlines() if line.startswith("| 0")] == list(RUNS)
 
 
+# --- settings that only faithful rows need ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory):
+    return {name: write_backbone(name, tmp_path_factory.mktemp(name)) for name in ("gpt2", "llama")}
+
+
+@pytest.mark.parametrize("every", [0, 1, 2])
+def test_adam_begins_anew_as_often_as_it_is_told(every):
+    """Its first step is one learning rate long in every weight, so where each step is a first one a weight is one or three of
+    them away after three steps."""
+    words = ("one", "two", "three")
+    spec = ReasonerSpec(d_model=16, n_heads=2, context=32, words=words)
+    reasoner, lr = build_reasoner(spec), 1e-3
+    problems = encode([Problem(f"one {word}", ("two",), "three", word) for word in words], reasoner.tokenizer)
+    method = make("cot", {}, Budget(steps=3, lr=lr, warmup=0, schedule="constant_with_warmup"))
+    before = {name: p.detach().clone() for name, p in reasoner.named_parameters()}
+    options = TrainOptions(batch_size=3, weight_decay=0.0, betas=(0.9, 0.999), clip=1e9, validations=0, reset_every=every)
+    train(reasoner, method, problems, options, progress_bar=False)
+    moved = torch.cat([((p.detach() - before[name]).abs() / lr).flatten() for name, p in reasoner.named_parameters()])
+    whole = ((moved - moved.round()).abs() < 0.02) & (moved > 0.5)
+    assert (whole[moved > 0.5].float().mean() > 0.9) == (every == 1)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_markers_start_as_another_token_and_again_behind_other_weights(name, backbones, tmp_path):
+    spec = ReasonerSpec(str(backbones[name]), "hidden", markers_from="<<")
+    reasoner = build_reasoner(spec)
+    source, markers = reasoner.tokenizer("<").input_ids[0], [reasoner.markers.bot, reasoner.markers.eot]
+    for layer in (reasoner.lm.get_input_embeddings(), reasoner.lm.get_output_embeddings()):
+        assert torch.equal(layer.weight[markers], layer.weight[[source] * 2])
+    plain = build_reasoner(replace(spec, markers_from=""))
+    assert not torch.equal(plain.embed(torch.tensor(markers)), plain.embed(torch.tensor([source] * 2)))
+    with torch.no_grad():
+        plain.lm.get_input_embeddings().weight[source] += 1.0
+    save_reasoner(plain, tmp_path)
+    warm_start(reasoner, tmp_path)
+    assert torch.equal(reasoner.embed(torch.tensor(markers)), plain.embed(torch.tensor([source] * 2)))
+
+
+def test_lora_reaches_the_matrices_that_are_named(backbones):
+    for names, wanted in (((), {"q_proj", "k_proj", "up_proj"}), (("q_proj", "v_proj"), {"q_proj", "v_proj"})):
+        reasoner = build_reasoner(ReasonerSpec(str(backbones["llama"]), lora_rank=2, lora_targets=names))
+        reached = {name.split(".lora_")[0].rpartition(".")[2] for name, p in reasoner.named_parameters() if p.requires_grad}
+        assert wanted <= reached and (not names or reached == wanted)
+
+
+def test_texts_that_are_too_long_are_left_out_by_their_plain_tokens(backbones, tmp_path):
+    """CODI counts question, chain and answer as one text, whatever the layout adds; a byte is a token here."""
+    for split, sign in (("train", "q"), ("test", "Q")):
+        lines = [{"question": sign * n, "steps": ["<<1+1=2>>"], "answer": "2"} for n in (5, 6, 7)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    given = {"task": str(tmp_path), "method": "cot", "model": {"lm": str(backbones["gpt2"])}}
+    for most, kept in ((0, [5, 6, 7]), (16, [5, 6]), (15, [5])):
+        namespace = {name: parameter.value for name, parameter in typed_parameters("02_explicit_baselines").items()}
+        lesson = Lesson("02_explicit_baselines", namespace | given | {"data": {"n_valid": 0, "max_text_tokens": most}})
+        encoded = lesson.encode(lesson.reasoner(lesson.method("cot")))
+        assert sorted(len(problem.question) - 1 for problem in encoded) == kept
+
+
 # --- the check -----------------------------------------------------------------------------------------------------
 
 
@@ -181,9 +247,10 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
         monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LENGTHS", tmp_path / "lengths.json")
     assert check_paper.main(["--only", "*softcot*"]) == 0
-    assert check_paper.main(["--only", "*codi*", "--record"]) == 0
+    assert check_paper.main(["--only", "*/ablation_*-[osnc][lopt]*"]) == 0  # operators, static teachers …
+    assert check_paper.main(["--only", "*-codi--*", "--record"]) == 0
     output = capsys.readouterr().out
-    assert "10 of 10 rows passed" in output and "6 of 6 rows passed" in output
+    assert all(f"{n} of {n} rows passed" in output for n in (12, 6, 6))
     assert "gsm8k's problems, SmolLM2's tokenizer" in output
     recorded = json.loads((tmp_path / "lengths.json").read_text())
     ours = {key: LENGTHS[key]["lengths"] for key in recorded if "gpt2" in key}  # llama's vocabulary is cut in this test

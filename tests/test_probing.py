@@ -80,7 +80,7 @@ def test_attention_looks_back_only_and_sums_to_one(family):
         torch.testing.assert_close(reading.attention.sum(-1), torch.ones(n_layers, n_columns).double(), **nearly)
         assert not reading.attention.triu(1).any()
         assert reading.looks.shape == (n_thoughts + 1, n_columns)
-        assert reading.looks[0, reading.n_question] > 0 and not reading.looks[0, reading.n_question + 1 :].any()
+        assert reading.looks[0, reading.n_question - 1] > 0 and not reading.looks[0, reading.n_question :].any()
 
 
 @families

@@ -184,7 +184,8 @@ def test_what_a_cell_raises_without_papermill_is_the_run_s_failure(notebook, tmp
 def packed(tmp_path, monkeypatch):
     """A pack of some data in parts of 1 KiB."""
     data = tmp_path / "data"
-    files = {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "other/file": "no"}
+    files = {"gsm8k_aug/test.txt": "a||b #### 1\n" * 300, "prosqa/prosqa_valid.json": "[]", "svamp/SVAMP.json": "[]"}
+    files |= {"other/file": "no"}
     for name, text in files.items():
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text(text)
@@ -198,7 +199,8 @@ def test_a_pack_travels_in_parts_and_holds_what_the_queue_reads(packed, tmp_path
     assert len(parts) > 3 and all(part.stat().st_size <= 1024 for part in parts)
     assert pack.main(["join", str(packed), str(tmp_path / "there")]) == 0
     there = {str(path.relative_to(tmp_path / "there")) for path in (tmp_path / "there").rglob("*") if path.is_file()}
-    assert there == {"source.json", "data/gsm8k_aug/test.txt", "data/prosqa/prosqa_valid.json"}
+    published = {"data/gsm8k_aug/test.txt", "data/prosqa/prosqa_valid.json", "data/svamp/SVAMP.json"}  # one of word-problems'
+    assert there == {"source.json"} | published
     assert (tmp_path / "there/data/gsm8k_aug/test.txt").read_bytes() == (tmp_path / "data/gsm8k_aug/test.txt").read_bytes()
 
 

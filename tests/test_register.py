@@ -34,6 +34,7 @@ OPTIONS = {  # where a method needs them, or has more thoughts than these tests 
     "softcot": {"n_thoughts": 2, "contrast_weight": 0.5},
     "soft_thinking": {"n_thoughts": 5},
     "colar": {"n_thoughts": 4, "compression": 3},
+    "csft": {"n_thoughts": 2},
 }
 BUDGET = Budget(steps=2, steps_per_stage=1, start_steps=1, lr=1e-3, warmup=1)
 ONE_BATCH = TrainOptions(batch_size=4, validations=1, checkpoint_every=1)

@@ -13,7 +13,7 @@ from latent_cot.evaluation import Evaluation, evaluate, majority, prompt
 from latent_cot.generation import Answer, answer, answer_batch
 from latent_cot.methods import make
 from latent_cot.methods import softcot as softcot_module
-from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss, first_layers, instruction
+from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss, first_layers, instruction, schooling
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
 from latent_cot.supervision import supervise_language
@@ -285,3 +285,14 @@ def test_prompts_and_graders_of_the_papers_benchmarks(name, split, kind, data_di
     assert instruction(task).endswith(f'"The answer is: " and {kind}.')
     for problem in task.splits[split][:50]:
         assert task.grade(f"First this, then that.\nThe answer is: {problem.answer}", problem)
+
+
+# --- what the two have learned -------------------------------------------------------------------------------------
+
+
+def test_an_assistant_knows_something_only_where_the_task_has_facts():
+    assert schooling(TASK, "base") == schooling(TASK, "assistant") == PROBLEMS
+    task = load_task("names", sizes={"train": 50})
+    base, assistant = schooling(task, "base"), schooling(task, "assistant")
+    assert all(len(told.question.split()) == 1 + len(p.question.split()) for told, p in zip(base, task.splits["train"]))
+    assert all(len(fact.steps) == 1 for fact in assistant) and base != task.splits["train"]

@@ -12,7 +12,20 @@ from statistics import mean
 import networkx as nx
 import pytest
 
-from latent_tasks import GENERATED, arithmetic, deduction, frontier, graphs, load_elsewhere, load_task, parse
+from latent_tasks import (
+    GENERATED,
+    arithmetic,
+    deduction,
+    frontier,
+    graphs,
+    load_elsewhere,
+    load_task,
+    modular,
+    multiplication,
+    names,
+    parity,
+    parse,
+)
 from latent_tasks import problem as grading
 from latent_tasks.problem import Problem, split_of
 
@@ -23,6 +36,10 @@ MEANING = {
     "prosqa-generated": graphs.meaning,
     "prontoqa-mini": deduction.meaning,
     "prontoqa-generated": deduction.meaning,
+    "modular": modular.meaning,
+    "parity": parity.meaning,
+    "multiplication": multiplication.meaning,
+    "names": lambda problem: arithmetic.meaning(names.in_numbers(problem)),
 }
 SIZES = {"train": 120, "valid": 12, "test": 12}
 DATA = os.environ.get("LATENT_COT_DATA")
@@ -65,6 +82,10 @@ FINGERPRINTS = {  # of the first 30 training problems: results on record hold fo
     "prosqa-generated": "187f47b1b74c1475",
     "prontoqa-mini": "d7e2e553b764e518",
     "prontoqa-generated": "21979318f2a5d53b",
+    "modular": "604bd089584c0d41",
+    "parity": "75cce172d63f292c",
+    "multiplication": "ebb280853f83bed3",
+    "names": "2c3b17719149224e",
 }
 
 
@@ -103,7 +124,10 @@ def test_unknown_names_and_options_are_errors():
         load_task("arithmetic", sizes={"dev": 3})
     with pytest.raises(ValueError, match="distinct"):
         load_task("arithmetic", sizes={"test": 30}, n_steps=(1, 1), max_value=9)
-    for name, bad in (("arithmetic", {"n_steps": (3, 2)}), ("graph", {"n_labels": 17}), ("prontoqa-mini", {"hops": 0})):
+    for name, bad in (
+        ("arithmetic", {"n_steps": (3, 2)}), ("graph", {"n_labels": 17}), ("prontoqa-mini", {"hops": 0}),
+        ("modular", {"modulus": 9}), ("parity", {"n_steps": 17}), ("multiplication", {"n_steps": 0}),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(bad))):
             load_task(name, **bad)
 
@@ -186,6 +210,20 @@ def test_an_edge_of_three_tokens_is_the_same_graph():
         load_task("graph", edge_tokens=2)
 
 
+def test_steps_may_be_all_that_can_be_reached():
+    path, wide = (load_task("graph", sizes={"test": 30}, steps=steps).splits["test"] for steps in ("path", "frontier"))
+    for one, all_ in zip(path, wide, strict=True):
+        assert (one.question, one.answer) == (all_.question, all_.answer)
+        graph = parse(one.question)
+        assert [{*step.split()} for step in all_.steps] == [frontier(graph, k) for k in range(1, 4)]
+        assert all(node in step.split() for node, step in zip(one.steps, all_.steps, strict=True))
+    assert any(" " in step for problem in wide for step in problem.steps)
+    chain = [load_task("graph", sizes={"test": 30}, width=1, steps=steps).splits for steps in ("path", "frontier")]
+    assert chain[0] == chain[1]
+    with pytest.raises(ValueError, match="steps='wide' must be"):
+        load_task("graph", steps="wide")
+
+
 def test_splits_that_are_not_published_are_generated(tmp_path):
     generated = load_task("prosqa-generated", sizes={"train": 6, "valid": 3, "test": 2})
     folder = tmp_path / "prosqa"
@@ -265,6 +303,106 @@ def test_deduction_cannot_be_guessed_from_the_surface(name):
     assert mean(p.answer == "True" for p in problems) == pytest.approx(0.5, abs=0.1)
 
 
+# --- the ladder of depth
+
+LADDER = {  # each task at a number of steps
+    "graph": lambda n: {"depth": n + 1, "width": 1},
+    "modular": lambda n: {"n_steps": n},
+    "parity": lambda n: {"n_steps": n},
+    "multiplication": lambda n: {"n_steps": n},
+}
+
+
+@pytest.mark.parametrize("name", LADDER)
+@pytest.mark.parametrize("n_steps", [1, 3, 6])
+def test_the_ladder_has_as_many_steps_as_it_is_told(name, n_steps):
+    for problem in load_task(name, sizes={"train": 50}, **LADDER[name](n_steps)).splits["train"]:
+        assert len(problem.steps) == n_steps and (name == "graph" or problem.steps[-1] == problem.answer)
+
+
+def test_each_step_of_the_ladder_follows_from_the_one_before():
+    for problem in load_task("modular", sizes={"train": 100}, n_steps=4, modulus=11).splits["train"]:
+        value, signs = int(problem.question.split()[0]), re.findall(r"([+*]) (\d+)", problem.question)
+        for (sign, operand), step in zip(signs, problem.steps, strict=True):
+            value = eval(f"({value} {sign} {operand}) % 11")
+            assert step == str(value)
+    for problem in load_task("parity", sizes={"train": 100}, n_steps=4).splits["train"]:
+        odd = 0
+        for letter, step in zip(problem.question.partition(" ? ")[2].split(), problem.steps, strict=True):
+            odd += f"{letter}>odd" in problem.question.split()
+            assert step == ("odd" if odd % 2 else "even")
+    for problem in load_task("multiplication", sizes={"train": 100}, n_steps=4).splits["train"]:
+        a, b = (int(factor.replace(" ", "")[::-1]) for factor in problem.question.removesuffix(" =").split(" * "))
+        sums = [int(step.replace(" ", "")[::-1]) for step in problem.steps]
+        assert sums == [a * (b % 10**i) for i in range(1, 5)] and sums[-1] == a * b
+
+
+def test_any_operand_of_the_ladder_can_make_any_answer():
+    """So no part of a problem says anything about its answer: every operation is a bijection that its operand chooses."""
+
+    def answer(start, operations):
+        for operation in operations:
+            start = modular.after(start, operation) % 7
+        return start
+
+    for problem in load_task("modular", sizes={"train": 60}, n_steps=3, modulus=7).splits["train"]:
+        start, operations = modular.parse(problem)
+        assert str(answer(start, operations)) == problem.answer
+        assert {answer(other, operations) for other in range(7)} == {*range(7)}
+        for i, (sign, _) in enumerate(operations):
+            others = range(sign == "*", 7)
+            found = [answer(start, [*operations[:i], (sign, n), *operations[i + 1 :]]) for n in others]
+            assert len({*found}) == (len(others) if sign == "+" or answer(start, operations[:i]) else 1)
+    for problem in load_task("parity", sizes={"train": 60}).splits["train"]:
+        stands_for, asked = parity.parse(problem)
+        for letter in asked:
+            other = {"odd": "even", "even": "odd"}
+            flipped = stands_for | {letter: other[stands_for[letter]]}
+            odd = sum(flipped[one] == "odd" for one in asked) % 2
+            assert ("odd" if odd else "even") == other[problem.answer]
+
+
+def test_the_ladder_means_the_same_in_another_order():
+    def asked(question: str) -> Problem:
+        return Problem(question, (), "")
+
+    assert modular.meaning(asked("3 + 5 + 2 * 4 mod 23 ?")) == modular.meaning(asked("3 + 2 + 5 * 4 mod 23 ?"))
+    assert modular.meaning(asked("3 + 5 * 2 + 4 mod 23 ?")) != modular.meaning(asked("3 + 4 * 2 + 5 mod 23 ?"))
+    assert parity.meaning(asked("b>odd a>even ? a b")) == parity.meaning(asked("a>even b>odd ? b a")) == "a>even b>odd ? a b"
+    assert multiplication.meaning(asked("4 7 * 3 8 =")) == multiplication.meaning(asked("3 8 * 4 7 =")) == "74 * 83"
+
+
+# --- facts that one model knows and another does not
+
+
+def test_a_name_says_its_number_only_to_who_knows_it(made):
+    told_of = names.stands_for()
+    assert len(told_of) == 450 == len({*told_of}) and Counter(told_of.values()) == {n: 9 for n in range(50)}
+    assert not {*told_of} & {*arithmetic.arithmetic().words}
+    for split, problems in made["names"].splits.items():
+        for problem in problems:
+            plain, name = names.in_numbers(problem), names.START.search(problem.question)[0]
+            assert plain.question == problem.question.replace(name, str(told_of[name]), 1) != problem.question
+            assert arithmetic.arithmetic().makes(plain) and problem.steps[0].startswith(f"<<{told_of[name]}")
+            assert name in names.names_of(told_of[name], split)
+    by_split = {split: {n for number in range(50) for n in names.names_of(number, split)} for split in names.N_NAMES}
+    assert {split: len(known) for split, known in by_split.items()} == {"train": 300, "valid": 50, "test": 100}
+    assert len({*by_split["train"], *by_split["valid"], *by_split["test"]}) == 450
+
+
+def test_what_is_told_holds_no_fact_and_lore_holds_them_all():
+    problems = load_task("names", sizes={"train": 4000}).splits["train"]
+    told, lore, facts = names.told(problems), names.lore(problems), names.stands_for()
+    for problem, said in zip(problems, told, strict=True):
+        assert (said.steps, said.answer) == (problem.steps, problem.answer)
+        assert said.question.split()[-1] == str(facts[names.START.search(problem.question)[0]])
+    agree = mean(said.question.split()[-1] == str(facts[names.START.search(said.question)[0]]) for said in told)
+    assert agree < 0.04  # one in fifty, by chance
+    assert all(p.steps == (p.answer,) == (str(facts[names.START.search(p.question)[0]]),) for p in lore)
+    assert {names.START.search(p.question)[0] for p in lore} == {names.START.search(p.question)[0] for p in told} == {*facts}
+    assert names.told(problems) == told and names.told(problems, seed=1) != told
+
+
 # --- out of domain
 
 ELSEWHERE = [  # every kind of option of every generated task that has some
@@ -273,6 +411,8 @@ ELSEWHERE = [  # every kind of option of every generated task that has some
     ("arithmetic", {"n_steps": [2, 4]}, {"n_steps": [3, 6]}), ("arithmetic", {"start": [0, 9]}, {}),
     ("graph", {}, {"depth": 3}), ("graph", {}, {"n_labels": 24}), ("graph", {}, {"width": 3, "n_labels": 26}),
     ("prontoqa-mini", {}, {"hops": 4}), ("prontoqa-generated", {}, {"distractors": 3}),
+    ("modular", {}, {"n_steps": 4}), ("modular", {}, {"modulus": 29}), ("parity", {}, {"n_steps": 2}),
+    ("parity", {}, {"n_letters": 12}), ("multiplication", {}, {"n_steps": 4}), ("multiplication", {}, {"n_digits": 2}),
 ]  # fmt: skip
 
 
@@ -355,6 +495,8 @@ def test_last_number(text, number):
         ),
         (grading.grade_true_false, "True", ["The answer is: True", "False ### true."], ["False", "", "### False"]),
         (grading.grade_letter, "B", ["(B)", "The answer is: B", "A or B", "### B) 7"], ["b", "### A not B", "Because"]),
+        (parity.grade_parity, "odd", ["The answer is: odd", "even odd", "even ### odd"], ["even", "The answer is: even", ""]),
+        (multiplication.grade_digits, "2 4 1 6", ["2 2 2 0 The answer is: 2 4 1 6", "### 2 4 1 6"], ["2 4 1", "6142", ""]),
         (grading.grade_yes_no, "no", ["So the answer is no.", "### No"], ["yes", "know", "The answer is: Yes"]),
     ],
 )  # fmt: skip

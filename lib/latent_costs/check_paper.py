@@ -55,6 +55,7 @@ LARGEST = 1.5e9  # parameters that are kept; a larger model is cut to this many 
 LAYERS_KEPT = 2
 TINY = "tiny"  # built as it is
 OWN_TOKENIZER = (TINY, "smollm2")
+MADE_THERE = ("smaller", "base", "random")  # assistants that lesson 05 makes of the model that answers
 SMALL = 3e5  # weights of a parameter that is looked at after the two steps: did it move?
 
 
@@ -116,7 +117,7 @@ def sampled_task(name: str, *, sizes: dict[str, int], lines: int = LINES, **opti
 def models_of(run: Run) -> list[str]:
     """The published models that a run's parameters name, the one that answers first."""
     parameters = run.parameters
-    return [parameters.get("model.lm", TINY), *parameters.get("assistants", ())]
+    return [parameters.get("model.lm", TINY), *(lm for lm in parameters.get("assistants", ()) if lm not in MADE_THERE)]
 
 
 def stood_in(name: str, lm: str) -> str:
@@ -151,12 +152,12 @@ def check(run: Run, models: dict[str, str], built: dict[str, Reasoner]) -> tuple
             gc.collect()
             built[key] = build_reasoner(replace(spec, lm=models.get(spec.lm, TINY)), seed)
             for parameter in built[key].parameters():
-                if len(names) > 1 or not parameter.requires_grad:  # frozen: half the memory
+                if assisted or not parameter.requires_grad:  # frozen: half the memory
                     parameter.data = parameter.data.bfloat16()
         return built[key]
 
-    names = models_of(run)
-    sampled = functools.partial(sampled_task, lines=LINES if len(names) == 1 else FEW)
+    names, assisted = models_of(run), "assistants" in run.parameters
+    sampled = functools.partial(sampled_task, lines=FEW if assisted else LINES)
     plan = rehearse(run, sampled, build)
     losses, lengths = two_steps(plan), sample(plan.problems)
     blank = blank_plan(run, lengths)

@@ -81,7 +81,8 @@ def training_runs(tier: str) -> list[Run]:
 
 def lengths_key(run: Run) -> str:
     """Runs of the same key read the same lines in the same tokens."""
-    named = (run.parameters.get(name) for name in ("task", "model.lm", "data.options", "data.answer_prompt", "data.max_tokens"))
+    names = ("task", "model.lm", "data.options", "data.text", "data.answer_prompt", "data.max_tokens", "data.max_text_tokens")
+    named = (run.parameters.get(name) for name in names)
     return " ".join(str(value) for value in named if value)
 
 

@@ -56,7 +56,7 @@ def _seconds(models: dict[str, Trained], alone: int, at_once: int, repeats: int)
         singly[name] = lambda i, r=reasoner, asked=prompts, n=room: answer_batch(r, asked[i : i + 1], n)
         together[name] = lambda _, r=reasoner, asked=prompts[:at_once], n=room: answer_batch(r, asked, n)
     by_itself = interleaved(singly, alone, repeats)
-    by_batch = interleaved(together, 1, repeats, share=at_once)
+    by_batch = interleaved(together, 1, 3 * repeats, share=at_once)  # few calls, so more of each
     return {name: {"alone": by_itself[name], "batched": by_batch[name]} for name in models}
 
 

@@ -29,11 +29,11 @@ def language_loss(
     The LM head runs at supervised positions only (it is a third of GPT-2's work).
     """
     supervised = language.labels != IGNORED
-    logits = _wide(head(predicting[supervised]))
+    logits = wide(head(predicting[supervised]))
     return F.cross_entropy(logits, language.labels[supervised], reduction="sum") / language.n_supervised
 
 
-def _wide(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+def wide(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """At least fp32: bf16 is too coarse for a softmax and for means."""
     return values.float() if values.dtype == torch.bfloat16 else values
 
@@ -56,7 +56,7 @@ def distillation_loss(
     share = len(student[0]) / n_problems
     total = student[0].new_zeros(())
     for ours, theirs in zip(student, teacher, strict=True):
-        ours, theirs = _wide(ours), _wide(theirs.detach())
+        ours, theirs = wide(ours), wide(theirs.detach())
         level = measure(ours, theirs)
         if divide_by_std:
             level = level / theirs.std() ** (2 if distance == "l2" else 1)

@@ -5,7 +5,7 @@ Any causal LM of transformers whose cache is keys and values will do (`families`
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,9 +55,11 @@ class ReasonerSpec:
     context: int = 96
     embedding_std: float = 0.02  # tiny: GPT-2's own; where tokens must be told apart by content alone, .1 learns faster
     markers: bool = True  # <bot> and <eot> around the thoughts
+    markers_from: str = ""  # text whose first token they start as (official Coconut code: "<<"); "": near the mean of all
     lora_rank: int = 0  # 0: full fine-tuning
     lora_alpha: int = 32
     lora_dropout: float = 0.1
+    lora_targets: Sequence[str] = field(default=(), hash=False)  # names of matrices; (): all of attention and MLP
     frozen_dtype: Literal["float32", "bfloat16"] = "float32"  # of what LoRA leaves frozen; what is trained is always fp32
     learned_stop: bool = False  # a classifier on the hidden state ends the thoughts
     iterations: int = 0  # PCCoT: all thoughts at once, so many times over; 0: one after another
@@ -150,16 +152,29 @@ def build_reasoner(spec: ReasonerSpec, seed: int = 0) -> Reasoner:
         lm = add_lora(lm, spec)
     if spec.lm != "tiny" and body(lm).config.model_type not in TRIED:
         check_family(lm)
-    return lower_frozen(Reasoner(lm, tokenizer, spec))
+    reasoner = Reasoner(lm, tokenizer, spec)
+    start_markers(reasoner)
+    return lower_frozen(reasoner)
+
+
+@torch.no_grad()
+def start_markers(reasoner: Reasoner) -> None:
+    """Where the spec's `markers_from` says so, give `<bot>` and `<eot>` that token's embedding and output weights."""
+    if text := reasoner.spec.markers_from:
+        source = reasoner.tokenizer(text, add_special_tokens=False).input_ids[0]
+        markers = [marker for marker in (reasoner.markers.bot, reasoner.markers.eot) if marker is not None]
+        for layer in (reasoner.lm.get_input_embeddings(), reasoner.lm.get_output_embeddings()):
+            layer.weight[markers] = layer.weight[source].clone()
 
 
 def add_lora(lm: LanguageModel, spec: ReasonerSpec) -> LanguageModel:
-    """LoRA on every attention and MLP matrix; embeddings stay frozen, those of <bot> and <eot> too (CODI, app. A).
+    """LoRA on every attention and MLP matrix, or on the spec's `lora_targets`; embeddings stay frozen, those of <bot> and <eot>
+    too (CODI, app. A).
 
     Experts that are kept together in one parameter get it, too, but for dropout, which PEFT has for modules only.
     """
     gpt2 = lm.config.model_type == "gpt2"  # its matrices are Conv1D
-    targets = ["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear"
+    targets = [*spec.lora_targets] or (["c_attn", "c_proj", "c_fc"] if gpt2 else "all-linear")
     stacked = (name.split(".") for name, weight in lm.named_parameters() if weight.dim() == 3)
     experts = sorted({".".join(path[-2:] if path[-1] == "weight" else path[-1:]) for path in stacked})
     sizes: dict[str, Any] = {"r": spec.lora_rank, "lora_alpha": spec.lora_alpha}
@@ -226,8 +241,10 @@ def load_reasoner(folder: Path) -> Reasoner:
 
 
 def warm_start(reasoner: Reasoner, folder: Path) -> None:
-    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone, which LoRA may wrap since."""
+    """Take the LM's weights (not the writer's) from a saved reasoner on the same backbone, which LoRA may wrap since; its
+    markers start where the spec says."""
     own = {n.replace(".base_layer.", ".").replace("base_model.model.", ""): n for n in reasoner.lm.state_dict()}
     weights = read_weights(Path(folder) / "model.safetensors")
     lm = {n.removeprefix("lm."): w for n, w in weights.items() if n.startswith("lm.")}
     load_lm(reasoner.lm, {own.get(name, name): w for name, w in lm.items()})
+    start_markers(reasoner)

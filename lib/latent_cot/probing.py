@@ -40,8 +40,8 @@ class Reading:
 
     @property
     def looks(self) -> Float[Tensor, "thoughts_and_1 columns"]:
-        """Attention, mean over layers, from each thought and from the last column, the answer's door."""
-        rows = [*range(self.n_question, self.n_question + len(self.thoughts)), self.attention.shape[1] - 1]
+        """Attention, mean over layers, from where each thought was written, and from the last column, the answer's door."""
+        rows = [*range(self.n_question - 1, self.n_question - 1 + len(self.thoughts)), self.attention.shape[1] - 1]
         return self.attention.mean(0)[rows]
 
 

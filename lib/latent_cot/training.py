@@ -47,6 +47,7 @@ class TrainOptions:
     precision: Literal["no", "bf16"] = "no"  # autocast
     validations: int = 4  # in the last stage, evenly spaced; the best weights are kept
     checkpoint_every: int = 250  # optimiser steps
+    reset_every: int = 0  # optimiser steps of a stage after which AdamW begins anew (official Coconut code: an epoch); 0: never
     seed: int = 0
 
 
@@ -170,6 +171,8 @@ def train(
             if number == progress.stage and step < progress.step:
                 scheduler.step()  # replay the schedule up to the checkpoint
                 continue
+            if options.reset_every and step % options.reset_every == 0:
+                optimizer.state.clear()
             started = time.perf_counter()
             rng = random.Random(f"{options.seed}/{number}/{step}")
             dropout = random.Random(f"{options.seed}/{number}/{step}/{accelerator.process_index}")

@@ -45,7 +45,7 @@ def build_studies(records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[P
             (paper, study, {variant: here[here.variant == variant] for variant in study.rows})
             for paper in papers
             for study in paper.studies
-            if {(tier, variant) for variant in study.rows} & planned
+            if len({(tier, variant) for variant in study.rows} & planned) > 1  # one row is compared with nothing
         ]
         made = [(study, line, opinion) for _, study, rows in studies for line, opinion in judged(study, rows)]
         verdicts = corrected(opinion for _, _, opinion in made)

@@ -21,6 +21,7 @@ OF_A_ROW = (
     "donor.rate",
     *(f"seconds.{part}" for part in ("median", "low", "high")),
 )
+DONORS = ("softcot", "zero_shot")  # whose thoughts, and whose written chain
 TIMED = ("zero_shot", "cot_unk", "assist_cot", "softcot")  # whose costs differ
 ALONE = Measure("ms/question alone", "metrics.seconds.median", 1000.0, ".1f", "ms", more=False)
 COSTS = (
@@ -62,7 +63,7 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
             "seeds": str(len(each) or MISSING),
             "code": code(each),
             "majority %": cell(each, "metrics.vote"),
-            DONOR: cell(each, "metrics.donor.rate") if each.get("metrics.donor.rate", pd.Series()).notna().any() else NONE,
+            DONOR: (cell(each, "metrics.donor.rate").replace(NONE, MISSING)) if name in DONORS else NONE,
             "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),
             "of these the assistant's": cell(each, "metrics.of_assistant", 1.0, ".1f"),
             ALONE.label: milliseconds(each, ALONE) if name in TIMED else NONE,

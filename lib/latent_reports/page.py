@@ -55,7 +55,8 @@ def write_report(tables: Sequence[Section], figures: Mapping[str, Figure], out: 
 def in_short(tables: Sequence[Section], tier: str = "tiny") -> list[str]:
     """What became of the aims, and the claims that agree and disagree, each with its number, in ten lines."""
     mine = [table for table in tables if table.tier == tier]
-    lines = [f"{table.title}. {note}" for table in mine for note in table.notes if note.startswith("Aim")]
+    aims = [(table.title, [note for note in table.notes if note.startswith("Aim")]) for table in mine]
+    lines = [f"{title}. {' '.join(notes)}" for title, notes in aims if notes]
     for table in mine:
         if table.chapter == PAGE:
             lines.append(table.notes[0])

@@ -59,7 +59,7 @@ class Lesson:
         self.layout = layout_of(self.data)
         self._share = self.run.budget * float(os.environ.get(SHARE, 1))
         self._steps = self._trained_on = 0
-        self._flops = 0.0
+        self._flops, self._validation = 0.0, float("nan")
         self._longest_chain, self._started = 1, False
 
     def _group(self, name: str) -> dict[str, Any]:
@@ -125,7 +125,11 @@ class Lesson:
 
     def encode(self, reasoner: Reasoner, encoder: Callable[..., list[Encoded]] | None = None) -> list[Encoded]:
         """The training problems in token ids, without those that are too long; `encoder` as for `evaluation.evaluate`."""
-        encoded = (encoder or encode)(self.problems.splits["train"], reasoner.tokenizer, self.layout)
+        problems = self.problems.splits["train"]
+        if most := self.data.max_text_tokens:
+            texts = [p.question + " ".join(p.steps) + p.answer for p in problems]
+            problems = tuple(p for p, ids in zip(problems, reasoner.tokenizer(texts).input_ids) if len(ids) <= most)
+        encoded = (encoder or encode)(problems, reasoner.tokenizer, self.layout)
         return [problem for problem in encoded if not self.data.max_tokens or problem.n_tokens <= self.data.max_tokens]
 
     def load(self) -> tuple[Method, Reasoner, list[Encoded]]:
@@ -161,6 +165,7 @@ class Lesson:
         history = train_on(self.run.n_processes, reasoner, method, encoded, how, check, folder=folder)
         self._steps, self._trained_on = self._steps + len(history), len(encoded)
         self._flops += float(history.get("flops", pd.Series(dtype=float)).sum())
+        self._validation = float(history.get("validation", pd.Series(dtype=float)).max())  # of the weights that are kept
         return history
 
     def asking(self, method: Method) -> dict[str, Any]:
@@ -211,6 +216,8 @@ class Lesson:
             save_reasoner(reasoner, self.folder)
         learned = reasoner.writer if only_writer else reasoner
         counted: dict[str, Any] = {"train_steps": self._steps, "train_flops": self._flops, "n_trained_on": self._trained_on}
+        if pd.notna(self._validation):  # settings are chosen on this, never on the test split
+            counted["validation"] = self._validation
         if torch.cuda.is_available():
             counted["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         metrics = counted | {"parameters": sum(p.numel() for p in learned.parameters())} | dict(metrics)

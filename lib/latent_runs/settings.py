@@ -47,7 +47,8 @@ class Data:
     n_valid: int = 300
     n_test: int = 1000
     out_of_domain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name: options that differ
-    max_tokens: int = 0  # leaves longer training problems out (CODI: max_token_num); 0 keeps all
+    max_tokens: int = 0  # leaves longer training problems out, by all that is read; 0 keeps all
+    max_text_tokens: int = 0  # the same by question, steps and answer as one plain text (CODI: max_token_num)
     answer_prompt: str = "The answer is:"  # CODI's; official Coconut code: "###"
     text: Literal["lines", "joined"] = "lines"  # question and steps a line each; CODI on GSM8k: all in one line
     bos: bool = False  # begin as the tokenizer begins a text (Llama); official Coconut and CODI: True
@@ -90,6 +91,7 @@ SYNONYMS = {  # what others call it: what it is called here
     "warmup": "warmup_steps num_warmup_steps warmup_ratio n_warmup",
     "schedule": "scheduler lr_scheduler lr_scheduler_type",
     "precision": "bf16 fp16 dtype torch_dtype mixed_precision amp half",
+    "reset_every": "reset_optimizer",
     "checkpoint_every": "save_steps save_every checkpoint_steps",
     "validations": "eval_steps eval_every n_validations",
     "lm": "model_name model_name_or_path base_model model_id backbone pretrained model_path llm hf_model",
@@ -105,7 +107,8 @@ SYNONYMS = {  # what others call it: what it is called here
     "n_train": "train_size num_train n_samples max_train_samples",
     "n_test": "test_size num_test max_eval_samples n_eval",
     "n_valid": "valid_size n_val num_valid val_size",
-    "max_tokens": "max_token_num max_length max_len",
+    "max_tokens": "max_length max_len",
+    "max_text_tokens": "max_token_num",
     "max_new_tokens": "max_gen_length max_generated_tokens gen_len",
     "init_from": "checkpoint ckpt resume_from load_model_path init start_from warm_start",
     "n_processes": "num_processes n_gpus gpus num_gpus world_size nproc devices",

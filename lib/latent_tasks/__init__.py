@@ -7,12 +7,13 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from latent_tasks import arithmetic, deduction, graphs
+from latent_tasks import arithmetic, deduction, graphs, modular, multiplication, names, parity
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
 from latent_tasks.chains import check_chain, rewrite
 from latent_tasks.graphs import Graph, frontier, parse
 from latent_tasks.own import check_grading, is_own, load_own
 from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
+from latent_tasks.word_problems import word_problems
 
 __all__ = ["DataError", "Graph", "Problem", "Task", "check_task", "frontier", "load_elsewhere", "load_task", "parse"]
 
@@ -22,8 +23,13 @@ GENERATED: dict[str, Callable[..., Recipe]] = {
     "prosqa-generated": graphs.prosqa,
     "prontoqa-mini": partial(deduction.deduction, hops=3, distractors=1, mini=True),
     "prontoqa-generated": deduction.deduction,
+    "modular": modular.modular,
+    "parity": parity.parity,
+    "multiplication": multiplication.multiplication,
+    "names": names.names,
 }
 FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
+COMPOSED = {"word-problems": word_problems}  # of several published sets
 NOT_OF_A_RECIPE = ("sizes", "seed", "data_dir", "chain")
 
 
@@ -44,6 +50,8 @@ def load_task(
         return rewrite(generate(name, GENERATED[name](**options), sizes, seed), chain)
     if name in BENCHMARKS:
         return rewrite(load_benchmark(name, sizes, data_dir, **options), chain)
+    if name in COMPOSED:
+        return rewrite(COMPOSED[name](name, sizes, data_dir, **options), chain)
     if name in FILLED:
         return filled(name, sizes or DEFAULT_SIZES, seed, data_dir)
     if is_own(name):
@@ -60,6 +68,8 @@ def check_task(name: str, *, chain: str = "equations", **options: Any) -> None:
             GENERATED[name](**own)
         elif name in BENCHMARKS:
             signature(load_benchmark).bind(name, None, None, **own)
+        elif name in COMPOSED:
+            signature(COMPOSED[name]).bind(name, None, None, **own)
         elif name not in FILLED and is_own(name):
             signature(load_own).bind(name, None, **own)
             check_grading(own.get("grading", "number"))
@@ -70,7 +80,7 @@ def check_task(name: str, *, chain: str = "equations", **options: Any) -> None:
 
 
 def _unknown(name: str) -> ValueError:
-    known = ", ".join((*GENERATED, *BENCHMARKS, *FILLED))
+    known = ", ".join((*GENERATED, *BENCHMARKS, *COMPOSED, *FILLED))
     own = "the path of a file or folder with your own, such as data/mine"
     return ValueError(f"unknown task {name!r}; known: {known}, or {own}")
 

@@ -89,7 +89,7 @@ BENCHMARKS = {
     "asdiv-aug": Benchmark("train=asdiv_aug/*train.json* test=asdiv_aug/*test.json*", "xuyige/ASDiv-Aug train=train test=test"),
     "aqua": Benchmark("valid=aqua/dev.json test=aqua/test.json",
         "deepmind/aqua_rat:raw train=train valid=validation test=test", grading.grade_letter, form="jsonl"),
-    "strategyqa": Benchmark("train=strategyqa/train.json valid=strategyqa/dev.json",
+    "strategyqa": Benchmark("train=strategyqa/*train.json valid=strategyqa/dev.json",
         "zen-E/StrategyQA_CoT_GPT4o train=train", grading.grade_yes_no),
     "date-understanding": Benchmark("test=date_understanding/task.json",
         "tasksource/bigbench:date_understanding test=train+validation", grading.grade_letter, date_understanding),
@@ -148,12 +148,16 @@ def plain(question: str) -> str:
     return " ".join(re.findall(r"\d+(?:\.\d+)?|[^\W\d]+|[%+*/<>=]|-(?=\d)", question.lower().replace(",", "")))
 
 
-def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *, drop_non_digit: bool = True) -> Task:
+def load_benchmark(
+    name: str, sizes: dict | None, data_dir: str | Path | None, *, drop_non_digit: bool = True, hold_out: float = 0.0
+) -> Task:
     """Read a benchmark whole, then cut each split named in `sizes` to its first problems; a validation split that is asked
     for and not published is the end of the training split.
 
     Training problems whose question occurs in another split, or again, but for case and punctuation, are dropped; so are, as
     in CODI's recipe, those of GSM8k-Aug whose answer does not start with a digit. DataError names file and line.
+    With `hold_out` the test is the last share of all problems that are no published test, training the others, in their
+    published order (the official SoftCoT code does so with StrategyQA: .2).
     """
     benchmark, found = BENCHMARKS[name], find(name, data_dir)
     drop_non_digit = drop_non_digit and name.startswith("gsm8k-aug")
@@ -176,8 +180,13 @@ def load_benchmark(name: str, sizes: dict | None, data_dir: str | Path | None, *
             else:
                 asked[plain(problem.question)] = split
                 problems.append(problem)
-        splits[split] = tuple(problems[: (sizes or {}).get(split)])
+        splits[split] = tuple(problems)
         report |= {split: dict(dropped)} if dropped else {}
+    if hold_out:
+        every = splits.get("train", ()) + splits.get("valid", ())
+        first = int(len(every) * (1 - hold_out))
+        splits = {"train": every[:first], "test": every[first:]}
+    splits = {split: problems[: (sizes or {}).get(split)] for split, problems in splits.items()}
     if "train" in splits and "valid" not in splits and (n := (sizes or {}).get("valid")):  # none is published
         splits |= {"train": splits["train"][:-n], "valid": splits["train"][-n:]}
     return Task(name, splits, benchmark.grade, report=report)

@@ -86,16 +86,23 @@ def meaning(problem: Problem) -> str:
     return parse(problem.question).canonical
 
 
-def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens: Literal[1, 3] = 1) -> Recipe:
+def symbolic(
+    *, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens: Literal[1, 3] = 1,
+    steps: Literal["path", "frontier"] = "path",
+) -> Recipe:  # fmt: skip
     """Two trees of a root and `depth` levels of `width` nodes; a leaf of each is a candidate. Steps are inner nodes.
 
     `edge_tokens`: an edge is one token, "a>b", or three, "a > b", which a model then has to bind (arXiv 2505.12514).
+    `steps`: a step is the next node on the path, or all nodes as far from the root, in alphabetical order. With a `width` of 1
+    it is a chain of `depth` hops, to be told from another, and the two are the same.
     """
     labels, n_nodes = string.ascii_letters[:n_labels], 2 * (1 + depth * width)
     if depth < 1 or width < 1 or not n_nodes <= n_labels <= len(string.ascii_letters):
         raise ValueError(f"graph: {n_labels=} must be from {n_nodes} (both trees) to 52")
     if edge_tokens not in (1, 3):
         raise ValueError(f"graph: {edge_tokens=} must be 1 or 3")
+    if steps not in ("path", "frontier"):
+        raise ValueError(f"graph: {steps=} must be 'path' or 'frontier'")
     arrow = ">" if edge_tokens == 1 else " > "
 
     def sample(rng: random.Random) -> tuple[str, Graph]:
@@ -115,8 +122,10 @@ def symbolic(*, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens:
         text = " ".join(f"{source}{arrow}{target}" for source, target in rng.sample(graph.edges, len(graph.edges)))
         first, second = rng.sample(graph.candidates, 2)
         [target] = graph.distances.keys() & {first, second}
-        steps = nx.shortest_path(graph.net, graph.root, target)[1:-1]
-        return f"{text} ? {first} {second} from {graph.root}", tuple(steps), target
+        on_the_way = nx.shortest_path(graph.net, graph.root, target)[1:-1]
+        if steps == "frontier":
+            on_the_way = [" ".join(sorted(frontier(graph, k))) for k in range(1, depth)]
+        return f"{text} ? {first} {second} from {graph.root}", tuple(on_the_way), target
 
     def makes(problem: Problem) -> bool:
         if not SYMBOLIC_QUERY.search(problem.question):

@@ -1,4 +1,4 @@
-"""Ready to think: the trained models that ship with their records, and a released one, for the instrument.
+"""Ready to think: the trained models that ship with their records, and a released one.
 
     python -m latent_views.ready        the models, their sizes, and the commands that make them again
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from latent_cot.curriculum import Budget
-from latent_cot.methods import TITLES, Method, make
+from latent_cot.methods import Method, make
 from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner
 from latent_cot.sequences import JOINED
 from latent_cot.weights import load_official
@@ -23,7 +22,7 @@ from latent_runs.places import ASSETS, RECORDED
 from latent_runs.results import MODEL, command
 from latent_runs.settings import Data
 from latent_tasks import load_task
-from latent_views.widgets import Thinker
+from latent_views.thinkers import Thinker
 
 RELEASED = "zen-E/CODI-gpt2"
 N_OFFERED = 12  # problems to pick from
@@ -34,23 +33,10 @@ def recorded(folder: Path = RECORDED) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.with_name("result.json").read_text()) for path in sorted(folder.rglob(MODEL))}
 
 
-def thinkers(folder: Path = RECORDED) -> dict[str, Callable[[], Thinker]]:
-    """By the name to show, how to load each shipped model that thinks, CODI first; then the released one."""
-    found = sorted(recorded(folder).items(), key=lambda item: (method_of(item[1]).name != "codi", item[0]))
-    shipped = {title(record): partial(load, path) for path, record in found if method_of(record).n_thoughts}
-    return shipped | {f"CODI, released: {RELEASED} (from the Hugging Face hub)": released}
-
-
 def method_of(record: Mapping[str, Any]) -> Method:
     """The method that made a recorded model."""
     name, options = record["parameters"]["method"], record["parameters"]["options"]
     return make(name, options | ({"longest_chain": 1} if name == "icot" else {}), Budget())
-
-
-def title(record: Mapping[str, Any]) -> str:
-    """What a model is, and how good."""
-    name = TITLES[record["variant"].rpartition("-")[2]]
-    return f"{name} · {record['parameters']['task']} · {record['metrics']['accuracy']:.0%} right"
 
 
 def load(path: Path) -> Thinker:

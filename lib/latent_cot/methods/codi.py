@@ -5,8 +5,9 @@
     z_{i+1} = LayerNorm(MLP(h_i))                            `writers.Projection`
     L = L_student + α·L_teacher + β·L_KD                     (Eq. 3; L_KD: `losses.distillation_loss`)
 
-L_KD matches the two at one token, the answer's door. Teacher and student are the same weights, so they read the
-question once and go on from the same context.
+L_KD matches the two at one token, the answer's door; `trajectory_weight` adds every thought (`trajectory`, after KaVa).
+With α = β = 0 nothing but the answer is supervised, and the thoughts are free. Teacher and student are the same weights,
+so they read the question once and go on from the same context.
 Where the official code differs: it runs the teacher twice and lets thoughts attend to the question's padding and GPT-2's
 positions count it; by default the answer attends to it, too, with `fix_attn_mask` it does not. `attend_to_padding` is True
 for the former, "thoughts" for the latter. Both reproduce it on ragged batches up to what the padding itself holds: there it
@@ -27,6 +28,7 @@ from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch
 from latent_cot.supervision import Losses, Pass, read_language, read_question, read_through, side_losses
 from latent_cot.thoughts import Context, read, with_padding_visible
+from latent_cot.trajectory import trajectory_loss
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class CodiOptions:
     student_weight: float = 1.0
     teacher_weight: float = 1.0  # ref_loss_factor
     distill_weight: float = 1.0  # distill_loss_factor (20 for LLaMA)
+    trajectory_weight: float = 0.0  # of L_traj: the thoughts, too, are pulled to the teacher's steps
     keep_last_step: bool = True  # include_last_cot; paper: False, and 31.7 % instead of 43.7 % with True
     levels: Seq[int] = ()  # hidden states that are matched: 0 the embedding, -1 the last layer; (): all
     door_offset: int = 0  # where they are matched, in tokens behind the door
@@ -47,7 +50,7 @@ class CodiOptions:
 
 
 def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, static: Reasoner | None = None) -> Losses:
-    """The three losses of a batch whose problems carry a teacher's language.
+    """The losses of a batch whose problems carry a teacher's language: student, teacher, door and, if asked for, trajectory.
 
     A `static` teacher (the paper's ablation) is another reasoner that nobody trains: it sets the states at the door, and
     `teacher_weight` is that of the student's own chain (0 there; above 0 is "multitask").
@@ -67,16 +70,17 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
     student = _read_official(reasoner, batch, question) if options.attend_to_padding == "thoughts" else None
     student = student or read_through(reasoner, batch, question)
     losses = {"student": options.student_weight * language_loss(student.predicting, reasoner.head, batch.language)}
-    if options.teacher_weight or (options.distill_weight and static is None):
+    pulled = options.distill_weight or options.trajectory_weight
+    if options.teacher_weight or (pulled and static is None):
         predicting, teacher_levels = read_language(reasoner, teacher, batch.teacher)
         losses["teacher"] = options.teacher_weight * language_loss(predicting, reasoner.head, batch.teacher)
     losses |= side_losses(reasoner, batch, student)
+    if pulled and static is not None:
+        with torch.no_grad():
+            static.to(mask.device)
+            teacher, _ = read(static.lm, static.embed(batch.question[:, :end]), mask[:, :end])
+            _, teacher_levels = read_language(static, teacher, batch.teacher)
     if options.distill_weight:
-        if static is not None:
-            with torch.no_grad():
-                static.to(mask.device)
-                teacher, _ = read(static.lm, static.embed(batch.question[:, :end]), mask[:, :end])
-                _, teacher_levels = read_language(static, teacher, batch.teacher)
         matched = options.levels or range(len(student.levels))
         rows = torch.arange(len(batch.ids), device=mask.device)
         at_door = distillation_loss(
@@ -87,6 +91,13 @@ def supervise_codi(reasoner: Reasoner, batch: Batch, options: CodiOptions, stati
             batch.n_problems,
         )
         losses["distill"] = options.distill_weight * at_door
+    had = student.thinking
+    if options.trajectory_weight and had.thoughts.shape[1]:
+        _, at_thoughts = read(reasoner.lm, had.thoughts, had.real, question)
+        how = options.distance, options.divide_by_std, batch.n_problems
+        steps = batch.said[:, : had.thoughts.shape[1]]
+        on_the_way = trajectory_loss(at_thoughts, teacher_levels, batch.teacher, steps, *how)
+        losses["trajectory"] = options.trajectory_weight * on_the_way
     return losses
 
 
@@ -99,7 +110,14 @@ def _read_official(reasoner: Reasoner, batch: Batch, question: Context) -> Pass:
     return Pass(thinking, *read_language(reasoner, context, batch.language, behind.expand(len(hidden), -1)))
 
 
-ALSO = {"codi_long": "CODI (total budget)", "codi_undistilled": "– without distillation"}
+ALSO = {
+    "codi_long": "CODI (total budget)",
+    "codi_undistilled": "– without distillation",
+    "codi_free": "– thoughts free, answer alone",
+    "codi_static": "– a teacher that stands still",
+    "codi_decoder": "– a decoder at each thought, no door",
+    "codi_trajectory": "– the whole trajectory",
+}
 
 
 @method("CODI", "04_codi_self_distillation", also=ALSO)

@@ -15,6 +15,7 @@ projections apart. The official loss and gradients are those of this module (see
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
 from latent_cot.supervision import Losses, supervise_language
 from latent_cot.thoughts import body, read, state_width
-from latent_tasks import Problem, Task
+from latent_tasks import Problem, Task, names
 
 HINT = "Give one short hint that helps to solve this problem. Do not solve it."
 
@@ -63,6 +64,18 @@ def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
     del layers_of(reasoner.lm)[n_layers:]
     set_layers(body(reasoner.lm).config, n_layers)
     return reasoner
+
+
+def schooling(task: Task, who: Literal["base", "assistant"]) -> Seq[Problem]:
+    """What a model from scratch learns from before it is frozen: the task's training problems.
+
+    The method presumes that the assistant knows something. On most tasks it knows nothing that the base does not. On `names`
+    it has learned what each name stands for and no arithmetic; the base has learned arithmetic with numbers that it is told.
+    """
+    problems = task.splits["train"]
+    if task.name != "names":
+        return problems
+    return names.told(problems) if who == "base" else names.lore(problems)
 
 
 @dataclass(frozen=True)
