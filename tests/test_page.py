@@ -16,9 +16,10 @@ from latent_cot.generation import answer
 from latent_cot.planning import classify
 from latent_cot.probing import add_noise, overwrite, read_along, remove
 from latent_cot.thoughts import read, think
+from latent_runs.trained import method_of
 from latent_tasks import GENERATED, Problem, load_task
 from latent_views.bundle import built
-from latent_views.ready import load, method_of, recorded
+from latent_views.ready import load, recorded
 from latent_views.thinkers import Thinker
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")

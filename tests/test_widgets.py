@@ -42,15 +42,6 @@ def test_what_cannot_be_read_is_refused_in_plain_words(question, message):
     assert message in str(refused.value)
 
 
-def test_a_hub_out_of_reach_is_told_at_once(monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr("socket.create_connection", refuse)
-    with pytest.raises(ValueError, match="hub is out of reach"):
-        ready.released()
-
-
 # --- models that ship ----------------------------------------------------------------------------------------------
 
 

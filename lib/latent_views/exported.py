@@ -17,9 +17,10 @@ from latent_cot.probing import add_noise
 from latent_cot.tokens import BOT, EOS, EOT
 from latent_runs.places import RECORDED
 from latent_runs.settings import Data
+from latent_runs.trained import method_of
 from latent_tasks import GENERATED, arithmetic, load_task
 from latent_views.probes import N_FIT, N_HELD_OUT, fit_probes
-from latent_views.ready import load, method_of, recorded
+from latent_views.ready import load, recorded
 
 N_PROBLEMS = 202  # of a task: two hundred for a count, and the two before the first of them, whose thoughts it is given
 TASKS = "arithmetic", "graph"  # that the page can read
@@ -50,7 +51,7 @@ def model_data(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "seed": record["seed"], "accuracy": record["metrics"]["accuracy"],
         "task": parameters["task"], "options": task_options(parameters["task"], data.options),
         "aloud": None, "startedFrom": Path(start).name, "writesChain": method.writes_chain,
-        "nThoughts": data.n_thoughts_at_test or method.n_thoughts, "marked": method.thinks_between_markers and spec.markers,
+        "nThoughts": method.n_thoughts, "marked": method.thinks_between_markers and spec.markers,
         "writer": spec.writer, "writerOptions": dict(spec.writer_options),
         "endsThoughts": getattr(reasoner.writer, "end", None),
         "layers": spec.n_layers, "heads": spec.n_heads, "width": spec.d_model, "context": spec.context,
