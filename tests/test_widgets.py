@@ -9,12 +9,13 @@ from latent_cot.models import load_reasoner
 from latent_runs import plan
 from latent_runs.records import fingerprint_state_dict
 from latent_runs.results import command
+from latent_runs.trained import method_of
 from latent_tasks import Problem
 from latent_views import ready
 from latent_views.widgets import opening
 
 SHIPPED = ready.recorded()
-THINKERS = [path for path, record in SHIPPED.items() if ready.method_of(record).n_thoughts]
+THINKERS = [path for path, record in SHIPPED.items() if method_of(record).n_thoughts]
 
 
 def test_a_stored_lesson_shows_a_plain_question_and_what_was_answered():
