@@ -24,7 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from latent_costs.estimate import LENGTHS, encoded_lengths
+from latent_costs.estimate import LENGTHS, encoded_lengths, lengths_key, training_runs
 from latent_costs.flops import cut
 from latent_costs.peers import PEERS
 from latent_costs.speed import page
@@ -42,6 +42,7 @@ from latent_runs.records import hardware
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LORA_RANK = 128
+LENGTHS_OF = "gpt2_aug-codi"  # a row of the paper tier: it is measured in the lengths of its lines
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -124,7 +125,8 @@ def recipes(size: Size) -> list[tuple[str, Method, bool]]:
 def bench(size: Size, show: Callable[[dict], None] = lambda row: None) -> dict:
     """Measure every row, show it as it comes, return them all with what they stand on."""
     tokenizer, rng = tiny_tokenizer(tuple(f"w{i}" for i in range(size.vocabulary))), random.Random(0)
-    lengths = json.loads(LENGTHS.read_text())["gsm8k-aug openai-community/gpt2"]["lengths"]
+    row = next(run for run in training_runs("paper") if run.variant == LENGTHS_OF)
+    lengths = json.loads(LENGTHS.read_text())[lengths_key(row)]["lengths"]
     lengths = [lengths[i * len(lengths) // size.n_problems] for i in range(size.n_problems)]  # from the shortest to the longest
     problems = encoded_lengths(lengths, token=lambda: rng.randrange(6, len(tokenizer)))  # none of the special ones
     peaks = {name: matmul_peak(dtype, size.matrix) for name, dtype in PRECISIONS.items()}
