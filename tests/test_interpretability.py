@@ -119,18 +119,18 @@ def tree(first, second, near, far):
 
 
 def test_search_tree(tmp_path):
-    write(tmp_path, "graph-coconut_mixed", 0, extra=tree((0.4, 0.35), (0.9, 0.05), near=0.9, far=0.5))
-    write(tmp_path, "graph-coconut_mixed", 1, extra=tree((0.5, 0.30), (0.8, 0.10), near=0.8, far=0.3))
+    write(tmp_path, "graph-coconut_mixed", 0, extra=tree((0.4, 0.31), (0.9, 0.10), near=0.9, far=0.5))
+    write(tmp_path, "graph-coconut_mixed", 1, extra=tree((0.5, 0.30), (0.99, 0.10), near=0.8, far=0.3))
     assert ": not judged (tier tiny)" in section(tmp_path, "Search tree, nodes by height").notes[0]
-    write(tmp_path, "graph-coconut_mixed", 2, extra=tree((0.6, 0.25), (0.7, 0.15), near=0.85, far=0.4))
+    write(tmp_path, "graph-coconut_mixed", 2, extra=tree((0.6, 0.29), (1.0, 0.10), near=0.85, far=0.4))
     ranks, heights = (section(tmp_path, f"Search tree, nodes by {what}") for what in ("probability", "height"))
     first, second = ranks.table.to_dict("records")
-    assert (first["node 1 %"], first["node 2 %"]) == ("50.0 ± 10.0", "30.0 ± 5.0")
+    assert (first["node 1 %"], first["node 2 %"]) == ("50.0 ± 10.0", "30.0 ± 1.0")
     assert (first["thoughts"], first["paper's thoughts"]) == ("0", "1"), "a step of ours is a node"
     assert first["paper, one problem %"] == "33.0 (2), 32.0 (2), 16.0 (2), 1.0 (2)"
     assert second["paper, one problem %"] == "87.0 (2), 12.0 (2)"
     assert "second and third best node shrinks: agrees, 30.0 to 10.0 % (tier tiny)" in ranks.notes[0]
-    assert "lead of the best node over the second widens: agrees, 20.0 to 70.0 % (tier tiny)" in ranks.notes[1]
+    assert "lead of the best node over the second widens: agrees, 20.0 to 86.3 % (tier tiny)" in ranks.notes[1]
     assert heights.table["leads to the target %"].tolist() == ["85.0 ± 5.0", "40.0 ± 10.0"]
     assert "near the leaves are judged more accurately than high ones: agrees" in heights.notes[0]
 

@@ -229,7 +229,7 @@ def load_reasoner(folder: Path) -> Reasoner:
         with safe_open(path, framework="pt") as file:
             fields = json.loads(file.metadata()["spec"])
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-        spec = ReasonerSpec(**{**fields, "words": tuple(fields["words"])})
+        spec = ReasonerSpec(**fields | {name: tuple(fields.get(name, ())) for name in ("words", "lora_targets")})
         if spec.lm == "tiny":  # before memory is taken for it
             with torch.device("meta"):
                 expected = {name: tuple(weight.shape) for name, weight in build_reasoner(spec).named_parameters()}
