@@ -87,8 +87,8 @@ def read_flops(shape: Shape, new: float, seen: float) -> float:
 def reads(sequence: Sequence) -> list[tuple[int, int]]:
     """The passes through the model that one problem takes, in order: tokens read, tokens seen before."""
     q, t = len(sequence.question), sequence.n_thoughts
-    thoughts = [(1, q + i) for i in range(t)] if sequence.states is None else [(t, q)]  # an assistant's are one block
-    found = [(q, 0), *thoughts, (len(sequence.language) - 1, q + t)]
+    alone = max(t - 1, 0) if sequence.states is None else 0  # the last one is read with the language; an assistant's all are
+    found = [(q, 0), *((1, q + i) for i in range(alone)), (t - alone + len(sequence.language) - 1, q + alone)]
     return found + [(len(sequence.teacher) - 1, q - 1)] * bool(sequence.teacher)  # the teacher does not see <bot>
 
 

@@ -6,22 +6,22 @@ many at once; a time is a question's. It lies in `latency.json` beside the runs,
 that was trained again since, the report shows no time.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from latent_cot.generation import answer_batch
-from latent_cot.timing import interleaved
 from latent_runs.places import RUNS
 from latent_runs.records import git_state, hardware, utc_now, write_atomic
 from latent_runs.results import LATENCY, MODEL, is_trusted, run_id
-from latent_runs.trained import Trained, load_trained
+
+if TYPE_CHECKING:
+    from latent_runs.trained import Trained
 
 ALONE, AT_ONCE = 20, 64  # questions asked by themselves; asked at once
 
@@ -31,6 +31,9 @@ def measure(folder: Path, alone: int = ALONE, at_once: int = AT_ONCE, repeats: i
     found = [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("result.json"))]
     found = [(place, record) for place, record in found if is_trusted(record) and (place / MODEL).is_file()]
     runs: dict[str, dict[str, Any]] = {}
+    if found:
+        from latent_runs.trained import load_trained  # here: where no model is, nothing takes seconds
+
     for _, group in groupby(sorted(found, key=lambda one: _kind(one[1])), lambda one: _kind(one[1])):
         named = {run_id(*(record[key] for key in ("notebook", "variant", "seed"))): (place, record) for place, record in group}
         models = {name: load_trained(place, record, max(alone, at_once)) for name, (place, record) in named.items()}
@@ -48,6 +51,11 @@ def _kind(record: dict[str, Any]) -> tuple[str, str]:
 
 
 def _seconds(models: dict[str, Trained], alone: int, at_once: int, repeats: int) -> dict[str, dict[str, Any]]:
+    import torch
+
+    from latent_cot.generation import answer_batch
+    from latent_cot.timing import interleaved
+
     singly, together = {}, {}
     for name, one in models.items():
         reasoner, prompts, room = one.reasoner.eval(), one.prompts, one.data.max_new_tokens

@@ -55,7 +55,8 @@ def read_through(
     reasoner has its own.
     """
     thoughts = reasoner.given(batch) if thoughts is None else thoughts
-    if question is None and thoughts is not None:
+    learns = any(weight.requires_grad for weight in reasoner.lm.parameters())  # else the question needs no backward pass
+    if question is None and thoughts is not None and learns:
         return _read_whole(reasoner, batch, thoughts)
     said, mask = batch.language.ids[:, :-1], batch.language.mask[:, :-1]
     if question is None:  # words are looked up together: the gradient of a look-up is as large as the whole table
