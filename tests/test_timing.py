@@ -9,9 +9,9 @@ from latent_costs import latency
 from latent_cot.curriculum import Budget
 from latent_cot.methods import make
 from latent_cot.models import ReasonerSpec, build_reasoner, save_reasoner
-from latent_cot.timing import interleaved
 from latent_runs.records import fingerprint_state_dict
 from latent_runs.results import MODEL
+from latent_runs.timing import interleaved
 from latent_tasks import load_task
 
 
@@ -32,7 +32,7 @@ def test_the_median_is_not_moved_by_a_stutter(monkeypatch):
         stutter[0] += 1
         clock[0] += 5.0 if stutter[0] == 3 else 0.01
 
-    monkeypatch.setattr("latent_cot.timing.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("latent_runs.timing.time.perf_counter", lambda: clock[0])
     assert interleaved({"a": way}, n=5)["a"]["median"] == pytest.approx(0.01)
 
 

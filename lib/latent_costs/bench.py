@@ -35,10 +35,10 @@ from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded, Sequence
 from latent_cot.thoughts import body
-from latent_cot.timing import interleaved
 from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 from latent_runs.records import hardware
+from latent_runs.timing import interleaved
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LORA_RANK = 128

@@ -1,6 +1,6 @@
 """Seconds a question of every trained model of a tier, in one process: `make latency`, `python -m latent_costs.latency TIER`.
 
-Models of the same task and backbone take turns (`latent_cot.timing`), so a difference between two rows of a table is one of
+Models of the same task and backbone take turns (`latent_runs.timing`), so a difference between two rows of a table is one of
 the models, not of two runs on a machine that was busy with other things. Asked one question at a time, the papers' way, and
 many at once; a time is a question's. It lies in `latency.json` beside the runs, with each model's fingerprint: of a model
 that was trained again since, the report shows no time.
@@ -54,7 +54,7 @@ def _seconds(models: dict[str, Trained], alone: int, at_once: int, repeats: int)
     import torch
 
     from latent_cot.generation import answer_batch
-    from latent_cot.timing import interleaved
+    from latent_runs.timing import interleaved
 
     singly, together = {}, {}
     for name, one in models.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import JOINED
 from latent_cot.weights import load_official
+from latent_tasks.files import ask_hub
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 LAYOUT = replace(JOINED, bos=True)  # how the official code writes a question (train.py, test.py)
@@ -66,12 +67,11 @@ def find_weights(hub: str, folder: Path | None) -> Path:
         if file := next((own / name for name in FILES if (own / name).is_file()), None):
             return file
         raise FileNotFoundError(f"{own}: none of {', '.join(FILES)} is there")
-    from huggingface_hub import constants, get_session, hf_hub_download
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        if not constants.HF_HUB_OFFLINE:  # the client itself would try for half a minute
-            get_session().head(constants.ENDPOINT, timeout=5)
+        ask_hub()
         try:
             return Path(hf_hub_download(hub, FILES[1]))
         except EntryNotFoundError:

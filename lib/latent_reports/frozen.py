@@ -61,7 +61,7 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
             "added to zero-shot": str(added or NONE),
             f"paper, {model} %": str(paper_value(name, benchmark, model) or NONE),
             "seeds": str(len(each) or MISSING),
-            "code": code(each),
+            "code": code(each) if "code" in records else NONE,
             "majority %": cell(each, "metrics.vote"),
             DONOR: (cell(each, "metrics.donor.rate").replace(NONE, MISSING)) if name in DONORS else NONE,
             "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),

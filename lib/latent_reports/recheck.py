@@ -30,9 +30,9 @@ from latent_cot.evaluation import evaluate, measure
 from latent_cot.generation import Sampling
 from latent_cot.models import Reasoner
 from latent_cot.released import LAYOUT, MAX_NEW_TOKENS, N_THOUGHTS, RELEASED, load_released
-from latent_cot.timing import interleaved
 from latent_reports.papers import paper_value
 from latent_runs.records import utc_now, write_atomic
+from latent_runs.timing import interleaved
 from latent_tasks import Task, load_task
 
 SETS = {"gsm8k": "GSM8k", "svamp": "SVAMP", "gsm-hard": "GSM-Hard", "multiarith": "MultiArith"}  # ours: the paper's name

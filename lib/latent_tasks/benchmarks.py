@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_tasks import problem as grading
-from latent_tasks.files import read_records
+from latent_tasks.files import ask_hub, read_records
 from latent_tasks.problem import DataError, Grader, Parts, Problem, Task, grade_number
 
 DATA_VARIABLE = "LATENT_COT_DATA"
@@ -222,10 +222,8 @@ def from_hub(hub: str) -> Found:
     if not hub:
         raise LookupError("not published there")
     from datasets import load_dataset  # here, because importing it takes a second
-    from huggingface_hub import constants, get_session
 
-    if not constants.HF_HUB_OFFLINE:  # without a network load_dataset would try again for 25 seconds
-        get_session().head(constants.ENDPOINT, timeout=5)
+    ask_hub()
     name, *splits = hub.split()
     repo, _, configuration = name.partition(":")
     found = {}

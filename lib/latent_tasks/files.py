@@ -115,3 +115,12 @@ def _sound(value: Any) -> Any:
         for part in value:
             _sound(part)
     return value
+
+
+def ask_hub() -> None:
+    """Raise at once, whatever its client raises, if the Hugging Face hub is out of reach; by itself the client would try for
+    half a minute. With HF_HUB_OFFLINE=1 nothing is asked."""
+    from huggingface_hub import constants, get_session  # here, because importing it takes a second
+
+    if not constants.HF_HUB_OFFLINE:
+        get_session().head(constants.ENDPOINT, timeout=5)
