@@ -6,8 +6,6 @@ import pytest
 from test_report import load_table, write
 
 from latent_costs import latency
-from latent_cot.curriculum import Budget
-from latent_cot.methods import make
 from latent_cot.models import ReasonerSpec, build_reasoner, save_reasoner
 from latent_runs.records import fingerprint_state_dict
 from latent_runs.results import MODEL
@@ -36,10 +34,11 @@ def test_the_median_is_not_moved_by_a_stutter(monkeypatch):
     assert interleaved({"a": way}, n=5)["a"]["median"] == pytest.approx(0.01)
 
 
-def test_every_trained_model_of_a_tier_is_timed(trained_tier):
+def test_every_trained_model_of_a_tier_is_timed(trained_tier, capsys):
     folder, names = trained_tier
     measured = latency.measure(folder / "tiny", alone=3, at_once=4, repeats=2)
-    assert {*measured["runs"]} == names, "the smoke run and the one without weights are not"
+    assert {*measured["runs"]} == names, "the smoke run, the one without weights and those of unknown methods are not"
+    assert "not timed: 02_x/own-mine--s0: " in capsys.readouterr().err
     for seconds in measured["runs"].values():
         assert 0 < seconds["batched"]["median"] < seconds["alone"]["median"] and seconds["alone"]["n"] == 6
     slow, quick = (next(v for name, v in measured["runs"].items() if f"-{of}--" in name) for of in ("cot", "no_cot"))
@@ -53,17 +52,20 @@ def test_every_trained_model_of_a_tier_is_timed(trained_tier):
 
 @pytest.fixture
 def trained_tier(tmp_path):
-    """Runs with random weights: two to be timed, one in short, one whose weights are gone."""
+    """Runs with random weights: two to be timed, one in short, one whose weights are gone, and two of a notebook of somebody's
+    own: its method is not registered, or not named."""
     words = load_task("arithmetic", sizes={"test": 1}).words
     for variant, name, change in (
         ("x-cot", "cot", {}),
         ("x-no_cot", "no_cot", {}),
         ("y-cot", "cot", {"status": "smoke"}),
         ("z-cot", "cot", {}),
+        ("own-mine", "mine", {}),
+        ("own-nameless", "", {}),
     ):
         options = {"max_new_tokens": 24 if name == "cot" else 4}
-        parameters = {"method": name, "task": "arithmetic", "options": {}, "data": options, "model": {}}
-        reasoner = build_reasoner(ReasonerSpec(writer=make(name, {}, Budget()).writer, words=words))
+        parameters = {"method": name, "task": "arithmetic", "options": {}, "data": options, "model": {}} if name else {}
+        reasoner = build_reasoner(ReasonerSpec(writer="nobody", words=words))
         path = write(
             tmp_path, variant, parameters=parameters, model_fingerprint=fingerprint_state_dict(reasoner.state_dict()), **change
         )

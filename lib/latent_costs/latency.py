@@ -27,20 +27,26 @@ ALONE, AT_ONCE = 20, 64  # questions asked by themselves; asked at once
 
 
 def measure(folder: Path, alone: int = ALONE, at_once: int = AT_ONCE, repeats: int = 3) -> dict[str, Any]:
-    """By run, `alone` and `batched` (`timing.Seconds`), of every trusted record below a folder with its model beside it."""
+    """By run, `alone` and `batched` (`timing.Seconds`), of every trusted record below a folder with its model beside it. Of a
+    notebook that names no method and task, or a method that is not registered, nobody here knows how to ask its model: that
+    is said, and the others are timed."""
     found = [(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("result.json"))]
     found = [(place, record) for place, record in found if is_trusted(record) and (place / MODEL).is_file()]
+    found = [(place, record) for place, record in found if {"method", "task"} <= record["parameters"].keys()]
     runs: dict[str, dict[str, Any]] = {}
     if found:
         from latent_runs.trained import load_trained  # here: where no model is, nothing takes seconds
 
     for _, group in groupby(sorted(found, key=lambda one: _kind(one[1])), lambda one: _kind(one[1])):
         named = {run_id(*(record[key] for key in ("notebook", "variant", "seed"))): (place, record) for place, record in group}
-        models = {name: load_trained(place, record, max(alone, at_once)) for name, (place, record) in named.items()}
-        seconds = _seconds(models, alone, at_once, repeats)
-        runs |= {
-            name: seconds[name] | {"model_fingerprint": record["model_fingerprint"]} for name, (_, record) in named.items()
-        }
+        models = {}
+        for name, (place, record) in named.items():
+            try:
+                models[name] = load_trained(place, record, max(alone, at_once))
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                print(f"not timed: {name}: {error}", file=sys.stderr)
+        for name, seconds in _seconds(models, alone, at_once, repeats).items():
+            runs[name] = seconds | {"model_fingerprint": named[name][1]["model_fingerprint"]}
     where = {"device": hardware(), "git": git_state(), "measured": utc_now(), "questions": alone, "at_once": at_once}
     return where | {"repeats": repeats, "runs": runs}
 
