@@ -34,7 +34,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
-from latent_cot.whole import BrokenFile, check_whole  # noqa: E402
+from latent_backbones.whole import BrokenFile, check_whole  # noqa: E402
 from latent_runs.results import load_results  # noqa: E402
 
 VICTIMS = "grid", "snakemake", "runner", "kernel", "worker"

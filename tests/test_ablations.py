@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from test_methods import MARKERS, PROBLEM, RNG
 from test_thoughts import TASK, close, encoded, families, gradients, prompts, sequences, tiny_reasoner, writers
 
+from latent_backbones.tokens import check_words, tiny_tokenizer
+from latent_cot.checkpoints import run_signature
 from latent_cot.curriculum import Budget, distill, no_steps, replace_steps_with_thoughts
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer_batch
@@ -22,8 +24,7 @@ from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, save_
 from latent_cot.sequences import collate, encode
 from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import think, think_in_parallel
-from latent_cot.tokens import check_words, tiny_tokenizer
-from latent_cot.training import TrainOptions, run_signature, train
+from latent_cot.training import TrainOptions, train
 from latent_runs.lesson import Lesson
 from latent_runs.plan import grid_path, read_grid
 from latent_runs.settings import nested, typed_parameters

@@ -6,8 +6,8 @@ import json
 import pytest
 from test_settings import CODI, STEPS, a_lesson
 
-from latent_cot.decodings import by_results, read_decodings
-from latent_cot.donors import Donation, donor_rate
+from latent_probes.decodings import by_results, read_decodings
+from latent_probes.donors import Donation, donor_rate
 from latent_runs.results import ANSWERS
 
 SMALL = {"data": {"n_train": 30, "n_valid": 2, "n_test": 12}}

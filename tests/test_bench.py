@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from latent_backbones.tokens import tiny_tokenizer
 from latent_costs.bench import Size, bench, beside, build
 from latent_costs.peers import AsBefore
 from latent_costs.speed import BEGIN, END, FIGURE, page
-from latent_cot.tokens import tiny_tokenizer
 
 SHAPE = {"d_model": 16, "n_layers": 1, "n_heads": 2, "vocabulary": 300, "matrix": 64}
 TINY = Size(**SHAPE, new_tokens=(2, 3), batch=2, n_problems=4, asked=(2, 1), repeats=1, every_stage=True)

@@ -11,7 +11,8 @@ from latent_cot.curriculum import Budget
 from latent_cot.methods import make
 from latent_cot.models import ReasonerSpec, build_reasoner
 from latent_cot.sequences import encode
-from latent_cot.training import TrainOptions, flops, train
+from latent_cot.step_flops import flops
+from latent_cot.training import TrainOptions, train
 from latent_reports.papers import PAPERS
 from latent_reports.significance import MEASURES
 from latent_reports.tables import AIMS

@@ -7,10 +7,10 @@ import pytest
 import torch
 from test_thoughts import TASK, close, encoded, tiny_reasoner, writers
 
-from latent_cot.decodings import by_results, decode_all, found, read_decodings, results
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import answer_batch
-from latent_cot.probing import decode_thoughts
+from latent_probes.decodings import by_results, decode_all, found, read_decodings, results
+from latent_probes.probing import decode_thoughts
 from latent_tasks import DataError
 
 STEPS = ["<<12-7=5>>", "<<5*3=15>>", "<<15-8=7>>"]

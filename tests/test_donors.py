@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_thoughts import tiny_reasoner
 
-import latent_cot.donors as donors
-from latent_cot.donors import donate, donate_chains, donor_rate
+import latent_probes.donors as donors
 from latent_cot.generation import Answer
+from latent_probes.donors import donate, donate_chains, donor_rate
 from latent_tasks import load_task
 
 TASK = load_task("arithmetic", sizes={"test": 40})

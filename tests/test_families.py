@@ -5,11 +5,12 @@ import torch
 from test_thoughts import close
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from latent_backbones.parts import body
 from latent_cot import columns, families, thoughts
 from latent_cot.families import TRIED, UnsupportedModel, check_family, context_length, lens, own_logits
 from latent_cot.models import ReasonerSpec, build_reasoner
 from latent_cot.sequences import ContextTooLong, Sequence, check_length
-from latent_cot.thoughts import body, read
+from latent_cot.thoughts import read
 from latent_cot.writers import build_writer
 from latent_reports.families import COLUMNS, holds, readme_block, try_one
 from latent_reports.small_models import FAMILIES, InDouble, tiny_model

@@ -15,7 +15,7 @@ from latent_runs.grid import main
 CHAIN = """
 import hashlib, json, os, time
 from pathlib import Path
-from latent_cot.whole import BLANK, check_whole, seal
+from latent_backbones.whole import BLANK, check_whole, seal
 from latent_runs.records import utc_now, write_result
 folder, checkpoint = Path(run["dir"]), Path(run["dir"], "checkpoint.safetensors")
 def save(path, state, step):

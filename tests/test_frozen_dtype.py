@@ -8,11 +8,11 @@ import torch
 from test_thoughts import TASK, encoded
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from latent_backbones.tokens import tiny_tokenizer
 from latent_cot.curriculum import Budget
 from latent_cot.generation import answer_batch
 from latent_cot.methods import make
 from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, save_reasoner
-from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 
 BUDGET = Budget(steps=3, steps_per_stage=3, lr=1e-2, warmup=1)

@@ -1,10 +1,10 @@
-"""The gradients of a step are those that autograd computes pass by pass (`latent_cot.gradients`)."""
+"""The gradients of a step are those that autograd computes pass by pass (`latent_backbones.gradients`)."""
 
 import pytest
 import torch
 from test_thoughts import close, families, sequences, tiny_reasoner
 
-from latent_cot import gradients
+from latent_backbones import gradients
 from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import add_lora
 from latent_cot.sequences import collate

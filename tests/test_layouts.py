@@ -8,14 +8,14 @@ from test_softcot import CHAT
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from latent_backbones.tokens import markers_of
 from latent_cot.curriculum import all_steps, distill, no_steps
 from latent_cot.evaluation import prompt
 from latent_cot.methods.softcot import chat_layout
 from latent_cot.sequences import JOINED, Layout, encode
-from latent_cot.tokens import markers_of
+from latent_runs.groups import Data
 from latent_runs.lesson import layout_of
 from latent_runs.plan import grid_path, read_grid
-from latent_runs.settings import Data
 from latent_tasks import Problem
 
 PROBLEM = Problem("2 and 3 and 4?", ("<<2+3=5>>", "<<5+4=9>>"), "9", "p")

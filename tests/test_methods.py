@@ -16,6 +16,10 @@ from test_thoughts import TASK, close, encoded, families, gradients, prompts, se
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from latent_backbones.sources import UnusableModel
+from latent_backbones.tiny import EdgeEmbedding
+from latent_backbones.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
+from latent_backbones.weights import load_official
 from latent_cot.curriculum import (
     Budget,
     Stage,
@@ -41,14 +45,10 @@ from latent_cot.sequences import (
     encode,
     length_grouped,
 )
-from latent_cot.sources import UnusableModel
 from latent_cot.supervision import read_language, read_question, supervise_language
 from latent_cot.thoughts import read, read_given, think
-from latent_cot.tiny import EdgeEmbedding
-from latent_cot.tokens import Markers, UnknownWord, add_markers, check_words, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 from latent_cot.trajectory import states_of_steps, trajectory_loss
-from latent_cot.weights import load_official
 from latent_tasks import Problem
 
 MARKERS = Markers(pad=0, eos=1, bot=2, eot=3)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from latent_cot.tokens import check_words, tiny_tokenizer
+from latent_backbones.tokens import check_words, tiny_tokenizer
 from latent_runs.grid import main
 from latent_runs.lesson import Lesson
 from latent_runs.settings import typed_parameters

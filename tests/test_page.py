@@ -11,11 +11,11 @@ import torch
 from browser import chromium, find_browser
 from selenium.webdriver import Keys
 
-from latent_cot.donors import donate, donor_rate
 from latent_cot.generation import answer
-from latent_cot.planning import classify
-from latent_cot.probing import add_noise, overwrite, read_along, remove
 from latent_cot.thoughts import read, think
+from latent_probes.donors import donate, donor_rate
+from latent_probes.planning import classify
+from latent_probes.probing import add_noise, overwrite, read_along, remove
 from latent_runs.trained import method_of
 from latent_tasks import GENERATED, Problem, load_task
 from latent_views.bundle import built
@@ -94,13 +94,7 @@ def test_thoughts_and_answers_are_those_of_pytorch(page, name):
     assert near_ties <= max(1, len(problems) // 1000)
 
 
-CHANGES = {
-    "remove": (0, None),
-    "swap": (1, None),
-    "word": (0, "?"),
-    "scale": (1, 0.5),
-    "noise": (2, 0.5),
-}
+CHANGES = {"remove": (0, None), "swap": (1, None), "word": (0, "?"), "scale": (1, 0.5), "noise": (2, 0.5)}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "again"])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
+from latent_backbones.tokens import tiny_tokenizer
 from latent_costs import check_paper, estimate, flops
 from latent_costs.estimate import blank_plan, lengths_key
 from latent_costs.flops import SHAPES
@@ -20,7 +21,6 @@ from latent_cot.curriculum import Budget
 from latent_cot.methods import make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, lower_frozen, save_reasoner, warm_start
 from latent_cot.sequences import Encoded, collate, encode
-from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 from latent_runs.lesson import Lesson
 from latent_runs.notebooks import run_notebook

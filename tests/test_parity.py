@@ -20,14 +20,14 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from latent_backbones.tokens import Markers
+from latent_backbones.weights import load_lm, load_official
 from latent_cot.generation import answer_batch
 from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Sequence, collate
 from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import read
-from latent_cot.tokens import Markers
-from latent_cot.weights import load_lm, load_official
 
 FLOAT32 = 2**-23  # transformers' Llama computes its loss in float32, whatever the weights are; the gradients are not so coarse
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from latent_backbones.tokens import tiny_tokenizer
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.models import Reasoner, ReasonerSpec
-from latent_cot.planning import Outcome, UnknownWording, classify, k_sweep, next_concepts
 from latent_cot.sequences import encode
-from latent_cot.tokens import tiny_tokenizer
+from latent_probes.planning import Outcome, UnknownWording, classify, k_sweep, next_concepts
 from latent_tasks import Problem, Task, load_task, parse
 from latent_tasks.graphs import fact
 from latent_tasks.problem import grade_statement

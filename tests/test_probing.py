@@ -4,10 +4,12 @@ import pytest
 import torch
 from test_thoughts import close, encoded, families, tiny_reasoner, writers
 
+from latent_backbones.parts import body
 from latent_cot.evaluation import prompt
 from latent_cot.generation import answer, answer_batch
 from latent_cot.models import Reasoner
-from latent_cot.probing import (
+from latent_cot.sequences import Sequence
+from latent_probes.probing import (
     add_noise,
     answer_probability,
     decode_levels,
@@ -17,8 +19,6 @@ from latent_cot.probing import (
     read_along,
     remove,
 )
-from latent_cot.sequences import Sequence
-from latent_cot.thoughts import body
 
 THREE = (3, 3, 3)
 nearly = {"rtol": 1e-5, "atol": 1e-6}  # the attention kernel that shows its weights computes in float32 in Llama

@@ -15,15 +15,15 @@ from test_training import Killed, assert_same, killed_at, weights
 
 from latent_cot import methods as register
 from latent_cot.curriculum import Budget
-from latent_cot.decodings import decode_all
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import answer_batch
 from latent_cot.methods import METHODS, TITLES, Entry, Method, NoOptions, entry, make, method
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, load_reasoner, save_reasoner
-from latent_cot.probing import decode_thoughts, read_along
 from latent_cot.sequences import Batch, Encoded, Layout, collate, encode
 from latent_cot.training import TrainOptions, train
 from latent_cot.writers import WRITERS, build_writer, writer
+from latent_probes.decodings import decode_all
+from latent_probes.probing import decode_thoughts, read_along
 from latent_runs.places import NOTEBOOKS
 from latent_runs.settings import typed_parameters
 

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from matplotlib.figure import Figure
 
-from latent_cot.planning import Outcome
+from latent_probes.planning import Outcome
 from latent_reports.page import BEGIN, END, readme_block, slug, update_readme, write_report
 from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place

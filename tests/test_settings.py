@@ -13,12 +13,13 @@ from latent_cot.curriculum import Budget
 from latent_cot.methods import METHODS
 from latent_cot.models import load_reasoner
 from latent_cot.training import TrainOptions
+from latent_runs.groups import GROUPS, SYNONYMS
 from latent_runs.keys import inputs_key
 from latent_runs.lesson import SHARE, Lesson
 from latent_runs.notebooks import run_notebook
 from latent_runs.places import NOTEBOOKS
 from latent_runs.records import read_parameters
-from latent_runs.settings import GROUPS, SYNONYMS, check_parameters, classes_of, nested, typed_parameters
+from latent_runs.settings import check_parameters, classes_of, nested, typed_parameters
 
 STEPS, STAGES, CODI = "02_explicit_baselines", "03_coconut_stages", "04_codi_self_distillation"
 OWN, ABLATIONS = "09_own_method", "07_ablations"

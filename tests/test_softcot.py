@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from test_thoughts import FAMILIES, TASK, close, families, tiny_reasoner
 
+from latent_backbones.tokens import markers_of, tiny_tokenizer
+from latent_backbones.weights import load_official, save_tensors
 from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import Evaluation, evaluate, majority, prompt
 from latent_cot.generation import Answer, answer, answer_batch
@@ -18,9 +20,7 @@ from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
 from latent_cot.supervision import supervise_language
 from latent_cot.thoughts import read, read_given, think
-from latent_cot.tokens import markers_of, tiny_tokenizer
 from latent_cot.training import TrainOptions, train
-from latent_cot.weights import load_official, save_tensors
 from latent_tasks import Problem, load_task
 
 PROBLEMS = TASK.splits["train"]

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
+from latent_backbones.sources import UnusableModel
+from latent_backbones.tiny import tiny_lm
+from latent_backbones.tokens import tiny_tokenizer
+from latent_backbones.weights import read_weights, save_tensors
 from latent_cot.models import ReasonerSpec, build_reasoner, load_reasoner, save_reasoner, warm_start
-from latent_cot.sources import UnusableModel
-from latent_cot.tiny import tiny_lm
-from latent_cot.tokens import tiny_tokenizer
-from latent_cot.weights import read_weights, save_tensors
 
 SPEC = ReasonerSpec(d_model=16, n_heads=2, context=32, words=("one", "two"))
 

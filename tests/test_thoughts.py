@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from latent_backbones.parts import body
+from latent_backbones.tokens import tiny_tokenizer
 from latent_cot.curriculum import distill
 from latent_cot.generation import Sampling, answer, answer_batch
 from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec
 from latent_cot.sequences import IGNORED, Batch, Encoded, Sequence, collate, encode
 from latent_cot.supervision import read_question, supervise_language
-from latent_cot.thoughts import body, read, read_given, think, think_in_parallel
-from latent_cot.tokens import tiny_tokenizer
+from latent_cot.thoughts import read, read_given, think, think_in_parallel
 from latent_tasks import load_task
 
 FAMILIES = ("gpt2", "llama")

@@ -5,8 +5,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from latent_cot.weights import save_tensors
-from latent_cot.whole import BrokenFile, check_whole, set_aside_broken
+from latent_backbones.weights import save_tensors
+from latent_backbones.whole import BrokenFile, check_whole, set_aside_broken
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3, dtype=torch.bfloat16)}
 

@@ -24,6 +24,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from latent_backbones.parts import body
+from latent_backbones.tokens import tiny_tokenizer
 from latent_costs.estimate import LENGTHS, encoded_lengths, lengths_key, training_runs
 from latent_costs.flops import cut
 from latent_costs.peers import PEERS
@@ -34,8 +36,6 @@ from latent_cot.generation import answer
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora
 from latent_cot.sequences import Encoded, Sequence
-from latent_cot.thoughts import body
-from latent_cot.tokens import tiny_tokenizer
 from latent_cot.training import TrainOptions, train
 from latent_runs.records import hardware
 from latent_runs.timing import interleaved

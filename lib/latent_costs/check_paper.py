@@ -35,13 +35,13 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from latent_backbones.sources import smollm2_folder
+from latent_backbones.tokens import add_markers
 from latent_costs.estimate import COLUMNS, LENGTHS, Estimate, blank_plan, estimate, lengths_key, line, row, sample
 from latent_costs.estimate import training_runs as runs_of
 from latent_costs.flops import SHAPES, Shape, cut
 from latent_costs.rehearsal import Plan, rehearse
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
-from latent_cot.sources import smollm2_folder
-from latent_cot.tokens import add_markers
 from latent_cot.training import train
 from latent_runs.plan import Run
 from latent_runs.records import write_atomic

@@ -18,11 +18,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
+from latent_backbones.parts import body
+from latent_backbones.tokens import tiny_tokenizer
 from latent_cot.families import set_layers
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, lower_frozen
 from latent_cot.sequences import Sequence
-from latent_cot.thoughts import body, read
-from latent_cot.tokens import tiny_tokenizer
+from latent_cot.thoughts import read
 from latent_cot.writers import width_of
 
 SHAPES: dict[str, PreTrainedConfig] = {  # as published

@@ -23,11 +23,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from latent_cot.curriculum import Budget
 from latent_cot.methods import make
 from latent_cot.writers import Projection
+from latent_runs.groups import GROUPS
 from latent_runs.lesson import MINIATURE
 from latent_runs.places import GRIDS
 from latent_runs.plan import Run, grid_path, parse_yaml, read_grid
 from latent_runs.records import replace_block
-from latent_runs.settings import GROUPS, classes_of, nested, typed_parameters
+from latent_runs.settings import classes_of, nested, typed_parameters
 
 FOLDER = GRIDS / "papers" / "official"
 BEGIN, END = "<!-- official:begin -->", "<!-- official:end -->"

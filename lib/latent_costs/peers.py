@@ -21,12 +21,12 @@ from torch import Tensor
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.cache_utils import DynamicLayer
 
+from latent_backbones.parts import causal
 from latent_cot.curriculum import Budget
 from latent_cot.generation import answer
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, collate
-from latent_cot.thoughts import causal
 from latent_cot.training import Supervised, TrainOptions, adamw, optimizer_step
 
 QUESTION, CHAIN, ANSWER, N_THOUGHTS = 60, 25, 8, 6  # tokens of every problem; GSM8k-Aug's medians, rounded

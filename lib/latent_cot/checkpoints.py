@@ -1,19 +1,25 @@
 """Where a run stands: weights and Adam's two moments after every so many steps, in safetensors; nothing is pickled."""
 
+import hashlib
 import json
 import math
+import random
 import warnings
+from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latent_backbones.weights import save_tensors, set_weights
+from latent_backbones.whole import set_aside_broken
+from latent_cot.methods import Method
 from latent_cot.models import Reasoner
-from latent_cot.weights import save_tensors, set_weights
-from latent_cot.whole import set_aside_broken
+from latent_cot.sequences import Encoded
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 
@@ -70,3 +76,21 @@ def restore_moments(optimizer: torch.optim.Optimizer, reasoner: Reasoner, tensor
                 key: tensors[f"{key}/{name}"].to(parameter.device).reshape(() if key == "step" else parameter.shape)
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
+
+
+def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: Any) -> str:
+    """What a checkpoint must have been made with for a run to go on from it.
+
+    What a stage does to a problem is code; how it arranges the first problems stands for it.
+    """
+    stages, markers = [], reasoner.markers
+    for stage in method.curriculum:
+        rng = random.Random(0)
+        arranged = [stage.arrange(problem, markers, rng) for problem in problems[:200]]
+        stages.append((stage.name, stage.steps, stage.lr, stage.schedule, stage.warmup, arranged))
+    digest = hashlib.sha256()
+    for part in (stages, *problems):
+        digest.update(repr(part).encode())
+    for parameter in (p.detach() for p in reasoner.parameters() if p.requires_grad):  # the weights that it starts from
+        digest.update(parameter.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return repr((method.name, method.options, reasoner.spec, options, digest.hexdigest()[:16]))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
+from latent_backbones.tokens import Markers
 from latent_cot.sequences import Encoded, Sequence
-from latent_cot.tokens import Markers
 
 Arrange = Callable[[Encoded, Markers, random.Random], Sequence]
 Mixing = Literal["none", "uniform", "improved"]

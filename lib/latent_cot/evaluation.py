@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_backbones.tokens import Markers
 from latent_cot.generation import Answer, Intervention, Sampling, answer
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Encoded, Layout, Sequence, encode
-from latent_cot.tokens import Markers
 from latent_tasks import Problem, Task
 
 Control = Literal["thoughts", "removed", "swapped", "mean"]

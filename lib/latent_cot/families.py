@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from latent_cot.thoughts import Context, LanguageModel, body, causal, embeddings_of, read, think
+from latent_backbones.parts import LanguageModel, body, causal, embeddings_of
+from latent_cot.thoughts import Context, read, think
 
 TRIED = (
     "bloom", "cohere", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "granite", "llama", "mistral",

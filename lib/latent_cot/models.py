@@ -19,25 +19,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from latent_backbones.parts import LanguageModel, body, embeddings_of, state_width
+from latent_backbones.sources import one_line, read_source, smollm2_folder
+from latent_backbones.tiny import tiny_lm
+from latent_backbones.tokens import Markers, add_markers, markers_of, tiny_tokenizer
+from latent_backbones.weights import load_lm, read_weights, save_tensors, set_weights
+from latent_backbones.whole import check_whole
 from latent_cot.families import TRIED, check_family, context_length, own_logits
 from latent_cot.sequences import Batch
 from latent_cot.simcot import StepDecoder
-from latent_cot.sources import one_line, read_source, smollm2_folder
-from latent_cot.thoughts import (
-    Context,
-    LanguageModel,
-    Thinking,
-    body,
-    embeddings_of,
-    read_given,
-    state_width,
-    think,
-    think_in_parallel,
-)  # fmt: skip
-from latent_cot.tiny import tiny_lm
-from latent_cot.tokens import Markers, add_markers, markers_of, tiny_tokenizer
-from latent_cot.weights import load_lm, read_weights, save_tensors, set_weights
-from latent_cot.whole import check_whole
+from latent_cot.thoughts import Context, Thinking, read_given, think, think_in_parallel  # fmt: skip
 from latent_cot.writers import build_writer
 
 

@@ -11,9 +11,9 @@ itself its shape and tokenizer count.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latent_backbones.weights import load_official
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import JOINED
-from latent_cot.weights import load_official
 from latent_tasks.files import ask_hub
 
 FILES = ("model.safetensors", "pytorch_model.bin")

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.tokens import Markers
+from latent_backbones.tokens import Markers
 from latent_tasks import Problem
 
 IGNORED = -100  # the label of a position that is not supervised (PyTorch's convention)

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoModel
 
+from latent_backbones.parts import LanguageModel, body
 from latent_cot.families import set_layers
 from latent_cot.sequences import IGNORED, Batch
-from latent_cot.thoughts import LanguageModel, body
 
 
 class StepDecoder(nn.Module):

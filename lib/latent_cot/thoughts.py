@@ -17,16 +17,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
-from latent_cot.columns import close_up, empty_cache, fork, in_order, stand_together
+from latent_backbones.columns import close_up, empty_cache, fork, in_order, stand_together
+from latent_backbones.parts import LanguageModel, body, embeddings_of, state_width
 
-LanguageModel = Any  # a causal LM of transformers, bare or in PEFT's wrapper: no class is common to both
 Writer = Callable[[Float[Tensor, "batch d_state"], int], Float[Tensor, "batch d"]]  # (last hidden state, i) -> thought i
 
 
@@ -38,27 +37,6 @@ class Context:
     mask: Bool[Tensor, "batch seen"]  # False where a column is padding for that problem
     hidden: Float[Tensor, "batch d_state"]  # last hidden state at each problem's last real position
     flush: bool = False  # known without a look at the device: the last column is real for every problem
-
-
-def causal(lm: LanguageModel) -> PreTrainedModel:
-    """The model out of its PEFT wrapper, if it has one (adapters stay in)."""
-    return getattr(lm, "get_base_model", lambda: lm)()
-
-
-def body(lm: LanguageModel) -> PreTrainedModel:
-    """The transformer without its LM head, also from inside a PEFT wrapper."""
-    found = causal(lm).get_decoder()
-    return found if found is not causal(lm) else next(m for m in found.children() if isinstance(m, PreTrainedModel))
-
-
-def embeddings_of(lm: LanguageModel) -> Float[Tensor, "v d"]:
-    """The table of input embeddings; of a module that makes them out of several, the first."""
-    return next(body(lm).get_input_embeddings().parameters())
-
-
-def state_width(lm: LanguageModel) -> int:
-    """The width of what the LM head reads. Embeddings may have another (`writers.width_of`), levels between too."""
-    return lm.get_output_embeddings().weight.shape[1]
 
 
 @functools.cache

@@ -6,7 +6,6 @@ never killed. Checkpoints are safetensors: weights and Adam's two moments; nothi
 """
 
 import contextlib
-import hashlib
 import math
 import random
 import time
@@ -24,14 +23,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
-from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, restore_moments, save_checkpoint
+from latent_backbones.gradients import one_product
+from latent_backbones.weights import save_tensors, set_weights
+from latent_cot.checkpoints import BEST, CHECKPOINT, Progress, load_checkpoint, restore_moments, run_signature, save_checkpoint
 from latent_cot.curriculum import Stage
-from latent_cot.gradients import one_product
 from latent_cot.methods import Method
 from latent_cot.models import Reasoner
-from latent_cot.sequences import Batch, Encoded, Sequence, check_length, collate, length_grouped
-from latent_cot.thoughts import body
-from latent_cot.weights import save_tensors, set_weights
+from latent_cot.sequences import Batch, Encoded, check_length, collate, length_grouped
+from latent_cot.step_flops import flops
 
 
 @dataclass(frozen=True)
@@ -84,43 +83,6 @@ def adamw(reasoner: Reasoner, stage: Stage, options: TrainOptions) -> torch.opti
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, betas=(options.betas[0], options.betas[1]), weight_decay=options.weight_decay, fused=True)
-
-
-def flops(reasoner: Reasoner) -> Callable[[Seq[Sequence]], float]:
-    """What an optimiser step on given problems takes in products with matrices: 2 a weight and position forward, 2 backward,
-    2 more where the weight is trained; the head at positions of language alone. Attention's own products, an assistant and a
-    step decoder are not in it; thoughts that are written in parallel count once a round."""
-    lm = body(reasoner.lm)
-    head = reasoner.lm.get_output_embeddings().weight
-    looked_up = {id(p) for module in lm.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    inside = [p for p in lm.parameters() if p.dim() > 1 and id(p) not in looked_up | {id(head)}]
-    price = [sum((6 if p.requires_grad else 4) * p.numel() for p in weights) for weights in (inside, [head])]
-    rounds = reasoner.spec.iterations or 1
-
-    def of(arranged: Seq[Sequence]) -> float:
-        language = sum(len(one.language) + len(one.teacher) for one in arranged)
-        read = sum(len(one.question) + rounds * one.n_thoughts for one in arranged) + language
-        return float(price[0] * read + price[1] * language)
-
-    return of
-
-
-def run_signature(reasoner: Reasoner, method: Method, problems: Seq[Encoded], options: TrainOptions) -> str:
-    """What a checkpoint must have been made with for a run to go on from it.
-
-    What a stage does to a problem is code; how it arranges the first problems stands for it.
-    """
-    stages, markers = [], reasoner.markers
-    for stage in method.curriculum:
-        rng = random.Random(0)
-        arranged = [stage.arrange(problem, markers, rng) for problem in problems[:200]]
-        stages.append((stage.name, stage.steps, stage.lr, stage.schedule, stage.warmup, arranged))
-    digest = hashlib.sha256()
-    for part in (stages, *problems):
-        digest.update(repr(part).encode())
-    for parameter in (p.detach() for p in reasoner.parameters() if p.requires_grad):  # the weights that it starts from
-        digest.update(parameter.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return repr((method.name, method.options, reasoner.spec, options, digest.hexdigest()[:16]))
 
 
 def train(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from latent_cot.thoughts import LanguageModel, embeddings_of, state_width
+from latent_backbones.parts import LanguageModel, embeddings_of, state_width
 
 Build = Callable[..., nn.Module]  # (lm, tokenizer, **writer_options) -> a `thoughts.Writer`
 WRITERS: dict[str, Build] = {}

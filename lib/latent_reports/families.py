@@ -21,17 +21,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from latent_backbones.parts import LanguageModel, body, causal
 from latent_cot.curriculum import distill
 from latent_cot.evaluation import prompt
 from latent_cot.families import UnsupportedModel, check_family
 from latent_cot.generation import answer_batch
 from latent_cot.methods.codi import CodiOptions, supervise_codi
 from latent_cot.models import Reasoner, ReasonerSpec, add_lora, build_reasoner, load_reasoner, save_reasoner
-from latent_cot.probing import read_along
 from latent_cot.sequences import Batch, Language, collate, encode
 from latent_cot.sequences import Sequence as Text
 from latent_cot.supervision import read_language, read_question, read_through
-from latent_cot.thoughts import LanguageModel, body, causal, read
+from latent_cot.thoughts import read
+from latent_probes.probing import read_along
 from latent_reports.small_models import FAMILIES, TASK, InDouble, tiny_model
 from latent_runs.records import replace_block
 

@@ -24,12 +24,12 @@ from typing import Any
 import torch
 import transformers
 
-from latent_cot.decodings import by_results, decode_all
-from latent_cot.donors import donate, donor_rate
 from latent_cot.evaluation import evaluate, measure
 from latent_cot.generation import Sampling
 from latent_cot.models import Reasoner
 from latent_cot.released import LAYOUT, MAX_NEW_TOKENS, N_THOUGHTS, RELEASED, load_released
+from latent_probes.decodings import by_results, decode_all
+from latent_probes.donors import donate, donor_rate
 from latent_reports.papers import paper_value
 from latent_runs.records import utc_now, write_atomic
 from latent_runs.timing import interleaved

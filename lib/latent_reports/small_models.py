@@ -9,8 +9,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from latent_cot.thoughts import LanguageModel
-from latent_cot.tokens import tiny_tokenizer
+from latent_backbones.parts import LanguageModel
+from latent_backbones.tokens import tiny_tokenizer
 from latent_tasks import load_task
 
 TASK = load_task("arithmetic", sizes={"train": 40}, n_steps=(1, 4))

@@ -17,9 +17,9 @@ from pandas.io.formats.style import Styler
 from latent_cot.methods import TITLES
 from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
 from latent_reports.significance import ALONE, BATCHED, Measure, difference
+from latent_runs.groups import Data
 from latent_runs.plan import Run
 from latent_runs.results import LATENCY, code_of, load_results
-from latent_runs.settings import Data
 from latent_tasks import arithmetic, load_task
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at

@@ -10,7 +10,7 @@ from typing import get_args
 import pandas as pd
 
 from latent_cot.methods import TITLES
-from latent_cot.planning import Outcome
+from latent_probes.planning import Outcome
 from latent_reports.papers import paper_value
 from latent_reports.significance import Opinion, corrected, every_seed
 from latent_reports.tables import ABLATION, MISSING, NONE, PAPER, Section, cell, listed

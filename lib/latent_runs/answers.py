@@ -1,9 +1,8 @@
 """Every decoded answer of a run: what its measures can be taken from again, without the model or a GPU.
 
 One JSON object a line and problem: `question`, `steps`, `answer`, `prediction`, and `decoded`, the most probable words of the
-states behind its thoughts (so that `latent_cot.decodings.read_decodings` reads the file); `tokens` spent; `controls`, what was
-said with the thoughts removed, swapped, averaged; `donor` and `third`, what was said with these
-problems' thoughts.
+states behind its thoughts (so that `latent_probes.decodings.read_decodings` reads the file); `tokens` spent; `controls`, what
+was said with the thoughts removed, swapped, averaged; `donor` and `third`, what was said with these problems' thoughts.
 """
 
 import gzip
@@ -12,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_cot.decodings import Decoding
-from latent_cot.donors import Donation
 from latent_cot.evaluation import Control, Evaluation
+from latent_probes.decodings import Decoding
+from latent_probes.donors import Donation
 
 
 def save_answers(

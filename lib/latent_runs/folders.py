@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from latent_cot.whole import set_aside_broken
+from latent_backbones.whole import set_aside_broken
 from latent_runs.records import write_atomic
 
 INPUTS = "inputs.json"

@@ -1,10 +1,10 @@
 """What all lessons do alike, a call each: open with checked settings, build, start, train, measure, record.
 
-    lesson = Lesson("03_coconut_stages", globals())      # behind the parameters cell
-    recipe = lesson.method()
-    reasoner = lesson.reasoner(recipe)
-    ...
-    lesson.record(reasoner, metrics)                     # last; writes nothing unless the run has a folder
+lesson = Lesson("03_coconut_stages", globals())      # behind the parameters cell
+recipe = lesson.method()
+reasoner = lesson.reasoner(recipe)
+...
+lesson.record(reasoner, metrics)                     # last; writes nothing unless the run has a folder
 """
 
 import os
@@ -18,21 +18,22 @@ from typing import Any
 import pandas as pd
 import torch
 
+from latent_backbones.weights import save_tensors
 from latent_cot.curriculum import Budget
-from latent_cot.decodings import Decoding, by_results, decode_all
-from latent_cot.donors import Donation, donate, donate_chains, donor_rate
 from latent_cot.evaluation import Evaluation, evaluate, measure
 from latent_cot.methods import Method, entry, make
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner, save_reasoner, warm_start
 from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
-from latent_cot.weights import save_tensors
+from latent_probes.decodings import Decoding, by_results, decode_all
+from latent_probes.donors import Donation, donate, donate_chains, donor_rate
 from latent_runs.answers import save_answers
+from latent_runs.groups import Data, FrozenTable, Run
 from latent_runs.keys import inputs_key
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, git_state, utc_now, write_result
 from latent_runs.results import ANSWERS
-from latent_runs.settings import Data, FrozenTable, Run, given
+from latent_runs.settings import given
 from latent_tasks import Task, load_elsewhere, load_task
 
 SHARE = "LATENT_COT_BUDGET"  # the tests run every lesson in short

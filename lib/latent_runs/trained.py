@@ -10,8 +10,8 @@ from latent_cot.evaluation import prompt
 from latent_cot.methods import Method, make
 from latent_cot.models import Reasoner, load_reasoner
 from latent_cot.sequences import Sequence, encode
+from latent_runs.groups import Data
 from latent_runs.lesson import layout_of
-from latent_runs.settings import Data
 from latent_tasks import Task, load_task
 
 

@@ -2,7 +2,7 @@
 
 Letters stand for odd or even numbers; of those asked for, is the sum odd or even? Each step looks one letter up and adds it
 to the sum so far. Without any one of them the answer is a fair coin. A letter with its parity is one token, as a graph's
-edge is (`latent_cot.tiny.EdgeEmbedding`).
+edge is (`latent_backbones.tiny.EdgeEmbedding`).
 """
 
 import random

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latent_backbones.tokens import BOT, EOS, EOT
 from latent_cot.methods import TITLES
 from latent_cot.models import Reasoner, load_reasoner
-from latent_cot.probing import add_noise
-from latent_cot.tokens import BOT, EOS, EOT
+from latent_probes.probing import add_noise
+from latent_runs.groups import Data
 from latent_runs.places import RECORDED
-from latent_runs.settings import Data
 from latent_runs.trained import method_of
 from latent_tasks import GENERATED, arithmetic, load_task
 from latent_views.probes import N_FIT, N_HELD_OUT, fit_probes

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from transformers import PreTrainedTokenizerBase
 
+from latent_backbones.tokens import Markers
 from latent_cot.curriculum import Stage
 from latent_cot.evaluation import Evaluation
 from latent_cot.sequences import Encoded
-from latent_cot.tokens import Markers
 
 OUTCOMES = {  # from the bottom of a bar up: right in blue, wrong in orange, lighter where no path was written
     "Correct Path": "#08519c", "Longer Path": "#4292c6", "Correct Label": "#9ecae1",

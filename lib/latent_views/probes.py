@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latent_cot.decodings import results
 from latent_cot.generation import answer
+from latent_probes.decodings import results
 from latent_tasks import Problem
 from latent_views.thinkers import Thinker
 

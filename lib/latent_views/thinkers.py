@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from latent_backbones.tokens import check_words
 from latent_cot.evaluation import prompt
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Layout, Sequence, encode
-from latent_cot.tokens import check_words
 from latent_tasks import Problem, Task
 
 

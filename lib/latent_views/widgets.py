@@ -10,7 +10,7 @@ import anywidget
 import traitlets
 
 from latent_cot.generation import answer
-from latent_cot.probing import decode_thoughts
+from latent_probes.probing import decode_thoughts
 from latent_views.bundle import built, code, data_of, style
 from latent_views.ready import load, recorded
 

@@ -21,6 +21,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from latent_backbones.parts import LanguageModel, body, state_width
+from latent_backbones.tokens import EOT
 from latent_cot.curriculum import Arrange, Budget, sequence
 from latent_cot.families import own_logits
 from latent_cot.losses import language_loss
@@ -28,8 +30,6 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.supervision import Losses, read_through
-from latent_cot.thoughts import LanguageModel, body, state_width
-from latent_cot.tokens import EOT
 from latent_cot.writers import width_of, writer
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from latent_backbones.parts import LanguageModel, body
 from latent_cot.curriculum import Budget, no_steps
 from latent_cot.families import own_logits
 from latent_cot.losses import language_loss, wide
@@ -26,7 +27,6 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import IGNORED, Batch
 from latent_cot.supervision import Losses, read_through, side_losses
-from latent_cot.thoughts import LanguageModel, body
 from latent_cot.writers import writer
 
 

@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from latent_backbones.parts import LanguageModel, body
 from latent_cot.curriculum import Budget
 from latent_cot.families import own_logits
 from latent_cot.methods import Method, NoOptions, method
 from latent_cot.methods.explicit import cot
-from latent_cot.thoughts import LanguageModel, body
 from latent_cot.writers import writer
 
 

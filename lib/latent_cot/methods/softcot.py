@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from latent_backbones.parts import body, state_width
 from latent_cot.curriculum import Budget, all_steps
 from latent_cot.evaluation import prompt
 from latent_cot.families import layers_of, set_layers
@@ -31,7 +32,7 @@ from latent_cot.methods import Method, method
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Batch, Encoded, Layout, Sequence, check_length, collate, encode
 from latent_cot.supervision import Losses, supervise_language
-from latent_cot.thoughts import body, read, state_width
+from latent_cot.thoughts import read
 from latent_tasks import Problem, Task, names
 
 HINT = "Give one short hint that helps to solve this problem. Do not solve it."

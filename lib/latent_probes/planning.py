@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from latent_cot.evaluation import evaluate, prompt
 from latent_cot.generation import Answer
 from latent_cot.models import Reasoner
-from latent_cot.probing import decode_thoughts
 from latent_cot.sequences import IGNORED, Layout, collate, encode
 from latent_cot.supervision import read_language, read_question
 from latent_cot.thoughts import select
+from latent_probes.probing import decode_thoughts
 from latent_tasks import Problem, Task, frontier, parse
 from latent_tasks.graphs import CONCEPTS, FACT, NAMES, SYMBOLIC_QUERY
 from latent_tasks.problem import MARKER, grade_statement

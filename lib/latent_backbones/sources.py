@@ -13,6 +13,11 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+# What comes of reading a file that holds something else.
+UNREADABLE = (
+    SafetensorError, UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OSError, EOFError
+)  # fmt: skip
+
 
 class UnusableModel(ValueError):
     """A model that is there and cannot be used here; the message says why, in a line."""
@@ -80,7 +85,7 @@ def one_line(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         if isinstance(error, UnusableModel):
             raise
         reason = " ".join(str(error).split())[:200]

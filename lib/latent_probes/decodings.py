@@ -13,7 +13,7 @@ from pathlib import Path
 
 from latent_cot.evaluation import Evaluation
 from latent_cot.models import Reasoner
-from latent_cot.probing import decode_thoughts
+from latent_probes.probing import decode_thoughts
 from latent_tasks import DataError, Problem
 from latent_tasks.files import read_records
 from latent_tasks.problem import grade_number
@@ -84,9 +84,7 @@ def found(wanted: Seq[str], decoded: Seq[Seq[str]], top_k: int = 5, in_order: bo
     return all(any(result in top for top in (left if in_order else tops)) for result in wanted)  # `left` goes on where it was
 
 
-def by_results(
-    decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number
-) -> list[dict]:
+def by_results(decodings: Seq[Decoding], top_k: int = 5, grade: Callable[[str, Problem], bool] = grade_number) -> list[dict]:
     """A row for each number of intermediate results: n such problems were answered correctly, for which share of them all
     are found, in any order and in that of the steps, and as a control in the thoughts of the next of them (None if there is
     but one). Problems of one step have no intermediate result and no row."""

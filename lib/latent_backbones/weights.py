@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latent_cot.sources import one_line
-from latent_cot.thoughts import LanguageModel
-from latent_cot.whole import BLANK, CHECKSUM, check_whole, seal
+from latent_backbones.parts import LanguageModel
+from latent_backbones.sources import one_line
+from latent_backbones.whole import BLANK, CHECKSUM, check_whole, seal
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_backbones.parts import LanguageModel, body
 from latent_cot.families import lens
 from latent_cot.generation import Intervention, think_about
 from latent_cot.models import Reasoner
 from latent_cot.sequences import Sequence, check_length, collate
-from latent_cot.thoughts import LanguageModel, body, read
+from latent_cot.thoughts import read
 
 Decoded = list[list[tuple[str, float]]]  # for each thought its most probable words, with their probabilities
 

@@ -1,0 +1,1 @@
+"""Questions put to a trained model: what its thoughts say, whether they carry an answer, how it plans."""
