@@ -4,8 +4,9 @@
 
 Autograd computes the left side: for every thought a product as large as the weight, which is written, read and added, though
 only a batch of single positions stands behind it. At GPT-2's size that is a fifth of Coconut's time on a CPU. Here each pass
-leaves its X and dY, and the product is made once, of all of them. The engine itself knows when: a weight is used through a
-stand-in, whose backward runs when that of every use has.
+leaves its X and dY, and the product is made once, of all of them; only a pass of so many positions that a copy of them costs
+more than a sum has its own. The engine itself knows when: a weight is used through a stand-in, whose backward runs when that
+of every use has.
 """
 
 import contextlib
@@ -40,6 +41,10 @@ class _Uses:
         return self.low[dtype]
 
     def leave(self, x: Float[Tensor, "rows in"], dy: Float[Tensor, "rows out"]) -> None:
+        """To wait costs a copy of rows × (in + out) numbers; not to, a sum of in × out: the smaller is chosen."""
+        if x.numel() + dy.numel() >= x.shape[1] * dy.shape[1]:
+            self.add(x, dy)
+            return
         self.rows.append((x, dy))
         if sum(waiting.numel() for _, waiting in self.rows) >= WAITING:
             self.add_up()
@@ -49,6 +54,9 @@ class _Uses:
             return
         x, dy = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*self.rows))
         self.rows = []
+        self.add(x, dy)
+
+    def add(self, x: Float[Tensor, "rows in"], dy: Float[Tensor, "rows out"]) -> None:
         left, right = (x, dy) if self.in_by_out else (dy, x)
         weight, bias = self.sums
         self.sums[0] = (left.T @ right).to(self.dtype) if weight is None else weight.add_(left.T @ right)
