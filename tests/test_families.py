@@ -5,8 +5,8 @@ import torch
 from test_thoughts import close
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from latent_backbones.parts import body
 from latent_backbones import columns
+from latent_backbones.parts import body
 from latent_cot import families, thoughts
 from latent_cot.families import TRIED, UnsupportedModel, check_family, context_length, lens, own_logits
 from latent_cot.models import ReasonerSpec, build_reasoner

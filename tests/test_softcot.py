@@ -15,7 +15,15 @@ from latent_cot.evaluation import Evaluation, evaluate, majority, prompt
 from latent_cot.generation import Answer, answer, answer_batch
 from latent_cot.methods import make
 from latent_cot.methods import softcot as softcot_module
-from latent_cot.methods.softcot import Assistant, chat_layout, contrastive_loss, first_layers, instruction, schooling
+from latent_cot.methods.softcot import (
+    Assistant,
+    assistant_layout,
+    chat_layout,
+    contrastive_loss,
+    first_layers,
+    instruction,
+    schooling,
+)
 from latent_cot.models import Reasoner, ReasonerSpec, build_reasoner
 from latent_cot.sequences import ContextTooLong, Layout, collate, encode
 from latent_cot.supervision import supervise_language
@@ -231,6 +239,25 @@ def test_a_pair_of_models_of_which_one_has_no_chat_template():
     encoded = assistant.encode(PROBLEMS[:8], base.tokenizer, layout)
     method = make("softcot", {"n_thoughts": 2}, Budget(steps=2, lr=1e-3))
     assert len(train(base, method, encoded, OPTIONS, progress_bar=False)) == 2
+
+
+def test_a_prompt_that_names_the_number_has_states_of_its_own_for_each():
+    """Without the number, states at 2 are the first 2 of those at 5; with it they are not, and the placeholders come last."""
+    plain = an_assistant()
+    tokenizer = plain.reasoner.tokenizer
+
+    def numbered(n: int) -> Layout:  # the miniatures know numbers, and no "tokens"
+        return Layout(question_start=f"{n} ")
+
+    for assistant, alike in ((plain, True), (replace(plain, numbered=numbered, states={}, others={}), False)):
+        two, five = (assistant.asked_for(n).encode(PROBLEMS[:3], tokenizer) for n in (2, 5))
+        assert [torch.allclose(a.states[:, :2], b.states[:, :2], **close) for a, b in zip(two, five)] == [alike] * 3
+        assert assistant.asked_for(2) is assistant.asked_for(2), "its states are read once"
+
+    tokenizer.chat_template = CHAT
+    unnumbered, named = (assistant_layout(tokenizer, "Solve.", n) for n in (0, 32))
+    assert unnumbered == chat_layout(tokenizer, "Solve.")
+    assert "32" in named.question_start and not named.tail and named.question_end.endswith("<eot>"), "in the assistant's turn"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,11 +7,13 @@
 
 The writing has no recurrence, so the thoughts are one block. A frozen assistant says the same in every epoch: its states
 are computed once a problem. It reads from left to right, so the states at 4 placeholders are the first 4 of those at 32,
-and training with more thoughts than are used later (32 and 4 in the paper) needs nothing special.
+and training with more thoughts than are used later (32 and 4 in the paper) needs nothing special. The official prompt names
+the number, though: there each number has states of its own (`SoftCoTOptions.number_in_prompt`).
 SoftCoT++ gives the assistant several kinds of placeholders, for several thoughts to vote over, and pushes their
 projections apart. The official loss and gradients are those of this module (see tests/test_parity.py).
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -60,6 +62,17 @@ def chat_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, placeholders:
     return Layout(question_start=start, question_end="", thoughts_start="\n", tail=tail)
 
 
+def assistant_layout(tokenizer: PreTrainedTokenizerBase, instruct: str, n_thoughts: int = 0) -> Layout:
+    """The assistant's prompt up to its placeholders: as the base's, so that it has the same prompt for any number of thoughts.
+
+    With `n_thoughts` as in the official code: it is told how many tokens to give, and gives them in its own turn.
+    """
+    if not n_thoughts:
+        return chat_layout(tokenizer, instruct)
+    asked = chat_layout(tokenizer, f"{instruct} First note in {n_thoughts} tokens what helps to solve it.".strip())
+    return Layout(question_start=asked.question_start, question_end=asked.question_end + asked.tail)
+
+
 def first_layers(reasoner: Reasoner, n_layers: int) -> Reasoner:
     """A smaller assistant out of a large one: its embeddings, first layers and last norm. Changes `reasoner`."""
     del layers_of(reasoner.lm)[n_layers:]
@@ -81,7 +94,10 @@ def schooling(task: Task, who: Literal["base", "assistant"]) -> Seq[Problem]:
 
 @dataclass(frozen=True)
 class Assistant:
-    """A frozen LM, with a tokenizer and a prompt of its own, that leaves `n_thoughts` states a problem."""
+    """A frozen LM, with a tokenizer and a prompt of its own, that leaves `n_thoughts` states a problem.
+
+    `numbered` gives the prompt for a number of thoughts, where that names it: each number has states of its own (`asked_for`).
+    """
 
     reasoner: Reasoner
     layout: Layout
@@ -89,10 +105,21 @@ class Assistant:
     placeholders: tuple[str, ...] = ()  # SoftCoT++: one token for each kind of start; (): <unk>, or padding
     batch_size: int = 32
     states: dict[str, Tensor] = field(default_factory=dict, repr=False)  # by question: kinds × thoughts × d
+    numbered: Callable[[int], Layout] | None = None
+    others: dict[int, "Assistant"] = field(default_factory=dict, repr=False)
 
     @property
     def width(self) -> int:
         return state_width(self.reasoner.lm)
+
+    def asked_for(self, n_thoughts: int) -> "Assistant":
+        """The assistant whose prompt is for so many thoughts: itself, unless the prompt names their number."""
+        if self.numbered is None:
+            return self
+        if n_thoughts not in self.others:
+            own = {"layout": self.numbered(n_thoughts), "n_thoughts": n_thoughts, "states": {}}
+            self.others[n_thoughts] = replace(self, **own)
+        return self.others[n_thoughts]
 
     def encode(
         self, problems: Seq[Problem], tokenizer: PreTrainedTokenizerBase, layout: Layout = Layout(), kind: int = 0
@@ -162,6 +189,7 @@ def supervise_softcot(reasoner: Reasoner, batch: Batch, contrast_weight: float) 
 class SoftCoTOptions:
     n_thoughts: int = 4  # in training; paper: 32
     assistant: str = ""  # whose states these are: a run does not go on from another assistant's checkpoint
+    number_in_prompt: bool = False  # tells the assistant how many thoughts to give, in its own turn; official code: True
     contrast_weight: float = 0.0  # SoftCoT++: pushes the thoughts of different placeholders apart
 
 
