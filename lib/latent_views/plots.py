@@ -77,19 +77,24 @@ def answers(result: Evaluation, n: int = 5) -> pd.DataFrame:
 
 
 def history_figure(history: pd.DataFrame) -> Figure:
-    """Loss parts over optimiser steps, one shade a stage, with the validation accuracy on the right axis."""
-    figure, axis = subplots(figsize=(8, 3.2))
+    """Loss parts over optimiser steps, one shade a stage, with the validation accuracy on the right axis; how it ended on top."""
+    figure, axis = subplots(figsize=(8, 3.4))
     rows = history.set_axis(range(1, len(history) + 1))
     losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "flops", "validation"], errors="ignore")
-    losses.rolling(10, min_periods=1).mean().plot(ax=axis, logy=True, xlabel="optimiser steps", ylabel="loss")
+    losses.rolling(10, min_periods=1).mean().plot(ax=axis, logy=True, legend=False, xlabel="optimiser steps", ylabel="loss")
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom, top * (top / bottom) ** 0.1)  # above the curves there is room for the stages' names
     for number, (stage, part) in enumerate(rows.groupby("stage", sort=False)):
         axis.axvspan(part.index[0] - 1, part.index[-1], color="0.5", alpha=0.06 + 0.08 * (number % 2), lw=0)
-        axis.text(part.index[0] + 4, 0.98, stage, transform=axis.get_xaxis_transform(), va="top", size=9)
-    axis.legend(loc="lower left", frameon=False)
+        axis.text(part.index[0] + 4, 0.985, stage, transform=axis.get_xaxis_transform(), va="top", size=9)
+    handles, ended = axis.get_lines(), f"after {len(rows):,} steps: loss {rows.loss.tail(10).mean():.2g}"
     if "validation" in rows and rows.validation.notna().any():
-        right = axis.twinx()
-        rows.validation.dropna().plot(ax=right, style="ko--", ms=4, lw=1, ylim=(0, 1), ylabel="validation accuracy")
+        right, seen = axis.twinx(), rows.validation.dropna()
+        seen.plot(ax=right, style="ko--", ms=4, lw=1, ylim=(-0.04, 1.04), ylabel="validation accuracy", clip_on=False)
         right.grid(False)
+        handles, ended = [*handles, *right.get_lines()], f"{ended}, {seen.iloc[-1]:.0%} of the validation problems right"
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    axis.set_title(ended, size=11)
     plt.close(figure)
     return figure
 
