@@ -63,7 +63,7 @@ def _typed(value, kind):
     return value
 
 
-def _plain(token: str) -> str:
+def plain(token: str) -> str:
     """A token or result as it is compared: "1,200", "$1200." and "1200.0" are the same."""
     token = token.strip(" \n<>.$%")
     try:
@@ -72,14 +72,19 @@ def _plain(token: str) -> str:
         return token
 
 
+def comes_to(step: str) -> str:
+    """What a step comes to: what stands behind its last "=", else its last word."""
+    return plain((step.rpartition("=")[2].split() or [""])[-1])
+
+
 def results(steps: Seq[str]) -> list[str]:
-    """What each step but the last comes to (behind its last "=", else its last word): the last one's is the answer."""
-    return [_plain((step.rpartition("=")[2].split() or [""])[-1]) for step in steps[:-1]]
+    """What each step but the last comes to: the last one's is the answer."""
+    return [comes_to(step) for step in steps[:-1]]
 
 
 def found(wanted: Seq[str], decoded: Seq[Seq[str]], top_k: int = 5, in_order: bool = False) -> bool:
     """Whether every result is among the top k of some thought; `in_order`: of one after that of the result before it."""
-    tops = [{_plain(token) for token in tokens[:top_k]} for tokens in decoded]
+    tops = [{plain(token) for token in tokens[:top_k]} for tokens in decoded]
     left = iter(tops)
     return all(any(result in top for top in (left if in_order else tops)) for result in wanted)  # `left` goes on where it was
 

@@ -27,6 +27,7 @@ from latent_cot.sequences import JOINED, Encoded, Layout, encode
 from latent_cot.training import TrainOptions
 from latent_probes.decodings import Decoding, by_results, decode_all
 from latent_probes.donors import Donation, donate, donate_chains, donor_rate
+from latent_probes.linear import N_FIT, comparable, in_thoughts
 from latent_runs.answers import save_answers
 from latent_runs.groups import Data, FrozenTable, Run
 from latent_runs.keys import inputs_key
@@ -181,8 +182,8 @@ class Lesson:
 
     def measure(self, reasoner: Reasoner, method: Method) -> tuple[dict[str, Any], Evaluation]:
         """What a record keeps of a trained model: accuracy, tokens, the controls; accuracy on problems of another
-        kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps, and
-        whether they, or a written chain, carry the answer to another problem."""
+        kind, where `data.out_of_domain` names some; whether the thoughts say the results of the steps, to the LM head and
+        to linear probes, and whether they, or a written chain, carry the answer to another problem."""
         method = replace(method, n_thoughts=self.data.n_thoughts_at_test or method.n_thoughts)
         metrics, asked = measure(_on_the_gpu(reasoner), self.problems, self.problems.splits["test"], **self.asking(method))
         result, decoded, donations = asked["thoughts"], list[Decoding](), list[Donation]()
@@ -192,6 +193,9 @@ class Lesson:
         if method.n_thoughts:
             decoded = decode_all(reasoner, result)
             metrics["decoded"] = by_results(decoded, grade=self.problems.grade)
+            fit = self.problems.splits["train"][:N_FIT]
+            if comparable([*fit, *result.problems]):
+                metrics["in_thoughts"] = in_thoughts(self.evaluate(reasoner, method, fit, max_new_tokens=1), result)
             donations = donate(reasoner, result.problems, **self.asking(method))
         elif method.writes_chain:
             donations = donate_chains(reasoner, result.problems, layout=self.layout)

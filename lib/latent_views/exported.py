@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from latent_backbones.tokens import BOT, EOS, EOT
 from latent_cot.methods import TITLES
 from latent_cot.models import Reasoner, load_reasoner
+from latent_probes.linear import N_FIT
 from latent_probes.probing import add_noise
 from latent_runs.groups import Data
 from latent_runs.places import RECORDED
 from latent_runs.trained import method_of
 from latent_tasks import GENERATED, arithmetic, load_task
-from latent_views.probes import N_FIT, N_HELD_OUT, fit_probes
+from latent_views.probes import N_HELD_OUT, fit_probes
 from latent_views.ready import load, recorded
 
 N_PROBLEMS = 202  # of a task: two hundred for a count, and the two before the first of them, whose thoughts it is given

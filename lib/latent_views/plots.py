@@ -77,7 +77,7 @@ def answers(result: Evaluation, n: int = 5) -> pd.DataFrame:
 
 
 def history_figure(history: pd.DataFrame) -> Figure:
-    """Loss parts over optimiser steps, one shade a stage, with the validation accuracy on the right axis; how it ended on top."""
+    """Loss parts over optimiser steps, a shade a stage, the validation accuracy on the right axis; on top how it ended."""
     figure, axis = subplots(figsize=(8, 3.4))
     rows = history.set_axis(range(1, len(history) + 1))
     losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "flops", "validation"], errors="ignore")

@@ -117,8 +117,7 @@ class Assistant:
         if self.numbered is None:
             return self
         if n_thoughts not in self.others:
-            own = {"layout": self.numbered(n_thoughts), "n_thoughts": n_thoughts, "states": {}}
-            self.others[n_thoughts] = replace(self, **own)
+            self.others[n_thoughts] = replace(self, layout=self.numbered(n_thoughts), n_thoughts=n_thoughts, states={})
         return self.others[n_thoughts]
 
     def encode(
