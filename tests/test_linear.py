@@ -49,7 +49,9 @@ def test_a_model_that_thinks_is_read_and_one_with_unlike_thoughts_is_not():
     """Pauses hold what the model had in mind at them: of an untrained one nothing beyond its question's last word."""
     task = load_task("graph", sizes={"train": 60, "valid": 1, "test": 20}, depth=2, width=1)
     reasoner = build_reasoner(ReasonerSpec(words=task.words, n_layers=1), 0)
-    fit, tested = (evaluate(reasoner, task, task.splits[split], 2, marked=False, max_new_tokens=1) for split in ("train", "test"))
+    fit, tested = (
+        evaluate(reasoner, task, task.splits[split], 2, marked=False, max_new_tokens=1) for split in ("train", "test")
+    )
     rows = in_thoughts(fit, tested)
     assert {row["place"] for row in rows} == {0, 1, 2}, "the states that wrote two thoughts, and the one behind"
     assert {row["step"] for row in rows} == {0, *range(1, 1 + len(task.splits["test"][0].steps))}

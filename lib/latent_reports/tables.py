@@ -29,7 +29,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
 FROZEN_NOTEBOOK = "05_softcot_projector"
 MACHINE_NOTEBOOK = "10_one_gpu"
 APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one row of a main table
-ABLATION = "ablation_"
+ABLATION = ("ablation_", "ladder_")  # sections with tables of their own
 MAIN = "Main tables"  # a chapter of the report; others are named by their paper
 PAPER, MISSING, NONE = "paper %", "missing", "·"
 DONOR = "donor rate %"
@@ -127,8 +127,8 @@ def listed(records: pd.DataFrame, metric: str) -> pd.DataFrame:
 def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
     """A main table for each tier and section that `runs` or records name, and what is not averaged.
 
-    Not here: lesson 05, each of whose records holds all rows of a table (`frozen`), the ablations (`claims`), and lesson 10,
-    which measures a machine (`machine`).
+    Not here: lesson 05, each of whose records holds all rows of a table (`frozen`), the ablations (`claims`), the ladder
+    (`ladder`), and lesson 10, which measures a machine (`machine`).
     """
     trusted, apart = records[records.trusted & ~records.notebook.isin(APART)], records[~records.trusted]
     keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook not in APART]

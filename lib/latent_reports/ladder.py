@@ -1,0 +1,128 @@
+"""The ladder: accuracy by number of steps, under each kind of supervision, where every step hangs on the one before.
+
+Rows `ladder_<steps>-<supervision>` of the tiny grid. What is asked of it, and by which rule, was written down before it was
+trained (LOG.md, "The ladder's rule").
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from latent_reports.significance import corrected, difference, judge
+from latent_reports.tables import MISSING, Section, provenance
+from latent_runs.plan import Run
+
+CHAPTER = "The ladder"
+HOW = "Accuracy %, mean ± standard deviation over seeds; behind the comma with another problem's thoughts."
+SUPERVISION = {  # variants, from what is told least to what is told most
+    "no_cot": "the answer, no thoughts",
+    "pause": "the answer, pause tokens",
+    "codi_free": "the answer, thoughts free",
+    "codi_undistilled": "+ the chain in words, beside (CODI, β = 0)",
+    "codi": "+ the door (CODI)",
+    "codi_static": "+ the door of a static teacher",
+    "no_thought": "the curriculum without thoughts",
+    "pause_as_thought": "the curriculum, pauses as thoughts",
+    "coconut": "the curriculum (Coconut)",
+    "codi_decoder": "every step, by a decoder (SIM-CoT)",
+    "csft": "every step, as soft targets (CSFT)",
+    "codi_trajectory": "the whole trajectory (after KaVa)",
+    "cot": "the chain itself, in words (CoT)",
+}
+ROW = re.compile(r"ladder_(\d+)-(\w+)")
+DOOR, OPPONENTS = "codi", ("no_cot", "codi_undistilled")  # a gain of the door: above both
+
+
+def rungs(records: pd.DataFrame) -> pd.DataFrame:
+    """The ladder's trusted records, with `steps` and `supervision`."""
+    at = records.variant.astype(str).str.extract(f"^{ROW.pattern}$")
+    found = records.assign(steps=pd.to_numeric(at[0]), supervision=at[1])
+    return found[found.supervision.isin([*SUPERVISION]) & found.trusted.astype(bool)]
+
+
+def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
+    """For each tier whose grid has one, the table, a row a supervision, with what is found about the door."""
+    sections, found = [], rungs(records)
+    for tier in dict.fromkeys(run.tier for run in runs):
+        planned = [(int(at[1]), at[2]) for run in runs if run.tier == tier and (at := ROW.fullmatch(run.variant))]
+        if not planned:
+            continue
+        here, steps = found[found.tier == tier], sorted({n for n, _ in planned})
+        by = {key: rows for key, rows in here.groupby(["steps", "supervision"])}
+        lines = [
+            {"supervised": title, **{f"{n} steps": _cell(by.get((n, name))) for n in steps if (n, name) in planned}}
+            | {"seeds": _seeds(here[here.supervision == name])}
+            for name, title in SUPERVISION.items()
+            if any(name == other for _, other in planned)
+        ]
+        columns = ["supervised", *(f"{n} steps" for n in steps), "seeds"]
+        notes = [*_door(by, steps), HOW, provenance(tier, here)]
+        table = pd.DataFrame(lines, columns=columns).fillna("·")
+        sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
+    return sections
+
+
+def _cell(rows: pd.DataFrame | None) -> str:
+    if rows is None or rows.empty:
+        return MISSING
+    spread = f" ± {100 * rows['metrics.accuracy'].std(ddof=0):.1f}" if len(rows) > 1 else ""
+    swapped = rows.get("metrics.controls.swapped", pd.Series(dtype=float)).dropna()
+    other = f", {100 * swapped.mean():.1f}" if len(swapped) else ""
+    return f"{100 * rows['metrics.accuracy'].mean():.1f}{spread}{other}"
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    counts = rows.groupby("steps").seed.nunique()
+    return MISSING if counts.empty else "–".join(dict.fromkeys([str(counts.min()), str(counts.max())]))
+
+
+def _door(by: dict, steps: Sequence[int]) -> list[str]:
+    """At each number of steps: is CODI above No-CoT, and above CODI without distillation? Corrected over all of these."""
+    asked = [(n, other) for n in steps for other in OPPONENTS]
+    none = pd.DataFrame({"seed": []})
+    found = [difference(by.get((n, DOOR), none), by.get((n, other), none)) for n, other in asked]
+    verdicts = corrected(judge(one) for one in found)
+    return [
+        f"{n} step{'s' * (n > 1)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
+        for (n, other), gap, verdict in zip(asked, found, verdicts)
+        if gap is not None
+    ]
+
+
+def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
+    """Accuracy against the number of steps, a line a supervision, named at its end, a band over seeds, chance dashed."""
+    rows = rungs(records)
+    rows = rows[rows.tier == tier]
+    if rows.empty:
+        return None
+    figure = Figure(figsize=(10, 5.2), dpi=110, layout="constrained")
+    axis = figure.add_subplot()
+    names = [name for name in SUPERVISION if name in {*rows.supervision}]
+    colours = dict(zip(names, sns.color_palette("husl", len(names))))
+    rows = rows.assign(correct=100 * rows["metrics.accuracy"].astype(float))
+    marks = ["o", "s", "D", "^", "v", "P", "X"]
+    sns.lineplot(rows, x="steps", y="correct", hue="supervision", hue_order=names, style="supervision", style_order=names,
+                 markers={name: marks[i % len(marks)] for i, name in enumerate(names)}, dashes=False, palette=colours,
+                 errorbar=("pi", 100), legend=False, ax=axis)  # fmt: skip
+    ends = rows.groupby(["supervision", "steps"]).correct.mean().groupby("supervision").tail(1).reset_index()
+    places = np.linspace(3, 100, len(ends)) if len(ends) > 1 else ends.correct  # in the lines' order, and apart
+    for (name, step, height), place in zip(sorted(ends.itertuples(index=False), key=lambda end: end[2]), places):
+        line = {"arrowstyle": "-", "color": colours[name], "lw": 0.6, "relpos": (0, 0.5)}
+        at = (rows.steps.max() + 0.35, place)
+        axis.annotate(SUPERVISION[name], (step, height), at, color=colours[name], va="center", size=9, arrowprops=line)
+    if (chance := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
+        axis.axhline(100 * chance.max(), color="0.4", ls="--", lw=1)
+        axis.text(0.82, 100 * chance.max() - 1, "chance", color="0.4", size=9, va="top")
+    axis.set(
+        xlabel="steps that hang on one another", ylabel="correct, %", ylim=(0, 103), xticks=sorted({*rows.steps.astype(int)})
+    )
+    axis.set_xlim(0.8, rows.steps.max() + 2.6)
+    sns.despine(figure)
+    figure.set_label(
+        "Accuracy by number of steps that hang on one another, a line for each kind of supervision, band over seeds"
+    )
+    return figure

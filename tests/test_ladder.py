@@ -1,0 +1,61 @@
+"""The ladder's table and figure: what has no record is missing, a gain of the door is judged, and only where seeds allow it."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latent_reports.ladder import SUPERVISION, ladder_figure, ladder_sections, rungs
+from latent_runs.plan import grid_path, read_grid
+
+PLANNED = [run for run in read_grid(grid_path("tiny")) if run.variant.startswith("ladder_")]
+
+
+def record(steps: int, supervision: str, seed: int, accuracy: float, n: int = 400) -> dict:
+    right = np.random.default_rng([steps, seed, len(supervision)]).random(n) < accuracy
+    return {
+        "tier": "tiny", "variant": f"ladder_{steps}-{supervision}", "seed": seed, "trusted": True, "data_fingerprint": "d",
+        "metrics.accuracy": right.mean(), "metrics.correct": "".join("01"[int(r)] for r in right), "metrics.chance": 0.5,
+        "metrics.controls.swapped": 0.1, "n_evaluated": n, "started": "2026-01-01", "finished": "2026-01-02",
+        "device.name": "cpu", "device.cores": 2, "device.gpus": 0, "git.commit": "abcdef0",
+    }  # fmt: skip
+
+
+def records(seeds: int) -> pd.DataFrame:
+    """With two steps the door helps, with four nothing does."""
+    of = {(2, "codi"): 0.98, (2, "no_cot"): 0.5, (2, "codi_undistilled"): 0.52}
+    of |= {(4, name): 0.5 for name in ("codi", "no_cot", "codi_undistilled")} | {(4, "coconut"): 0.99}
+    return pd.DataFrame([record(*at, seed, share) for at, share in of.items() for seed in range(seeds)])
+
+
+def test_a_cell_without_a_record_is_missing_and_one_that_is_not_planned_a_dot():
+    (section,) = ladder_sections(records(5), PLANNED)
+    table = section.table.set_index("supervised")
+    assert [*table.index] == [*SUPERVISION.values()]
+    assert re.fullmatch(r"9\d\.\d ± \d\.\d, 10\.0", table.at[SUPERVISION["codi"], "2 steps"])
+    assert table.at[SUPERVISION["csft"], "2 steps"] == "missing"
+    assert table.at[SUPERVISION["csft"], "1 steps"] == "·", "one step has no thought to supervise"
+    assert table.at[SUPERVISION["coconut"], "seeds"] == "5"
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(5, "agrees"), (2, "not judged")])
+def test_a_gain_of_the_door_is_judged_against_both_opponents(seeds, verdict):
+    (section,) = ladder_sections(records(seeds), PLANNED)
+    judged = [note for note in section.notes if "above" in note]
+    assert [verdict in note for note in judged if note.startswith("2 steps")] == [True, True]
+    assert not any("agrees" in note for note in judged if note.startswith("4 steps"))
+
+
+def test_the_figure_names_every_line_that_it_has_and_no_other():
+    figure = ladder_figure(records(3))
+    said = {text.get_text() for text in figure.axes[0].texts}
+    assert said == {SUPERVISION[name] for name in ("codi", "no_cot", "codi_undistilled", "coconut")} | {"chance"}
+    assert "steps" in figure.get_label()
+
+
+def test_without_records_there_is_no_figure_and_a_table_of_missing_ones():
+    none = records(1).iloc[:0]
+    assert ladder_figure(none) is None and rungs(none).empty
+    (section,) = ladder_sections(none, PLANNED)
+    assert section.empty
