@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from latent_reports.claims import PAGE
+from latent_reports.held import CHAPTER as PROBES
 from latent_reports.ladder import CHAPTER as LADDER
 from latent_reports.papers import MARKS, PAPERS
 from latent_reports.significance import WHAT_IS_NOISE
@@ -33,7 +34,7 @@ HOW_TO_READ = (
     + ". "
     f"{WHAT_IS_NOISE}"
 )
-CHAPTERS = [PAGE, MAIN, LADDER, *(paper.name for paper in PAPERS), "Machines", "Records"]
+CHAPTERS = [PAGE, MAIN, LADDER, *(paper.name for paper in PAPERS), PROBES, "Machines", "Records"]
 IN_SHORT, IN_SHORT_LINES = "In short", 10
 HOW, NOT_YET = "How to read the tables", "Not recorded yet"
 
