@@ -1,0 +1,53 @@
+"""The box at the end of a lesson: what of the papers' claims was found here, what was not, and what nobody has tested.
+
+Verdicts and numbers are those of the report: from all seeds that are recorded, corrected for all claims of its page.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+from latent_reports.claims import judged
+from latent_reports.papers import PAPERS
+from latent_reports.significance import corrected
+from latent_runs.places import RECORDED
+from latent_runs.results import load_results
+
+BOXES = {
+    "Found, as in the paper": ("agrees",),
+    "Not found": ("disagrees", "inside the noise"),
+    "Not tested": ("not judged", "at the floor", "not run", "by construction"),
+}
+
+
+def box(titles: Iterable[str], tier: str = "tiny") -> str:
+    """Markdown: the claims of some studies, by title, sorted by verdict. Raises ValueError for a study that is not there."""
+    titles, studies = [*titles], {study.title for paper in PAPERS for study in paper.studies}
+    if unknown := [title for title in titles if title not in studies]:
+        raise ValueError(
+            f"no study is called {', '.join(map(repr, unknown))}; papermill_runs/papers/ has: {', '.join(sorted(studies))}"
+        )
+    lines = [line for line in _page(tier) if line[0] in titles]
+    parts = []
+    for heading, verdicts in BOXES.items():
+        here = [(claim, difference, verdict) for _, claim, difference, verdict in lines if verdict in verdicts]
+        told = [f"- {claim}: {difference} ({verdict})." for claim, difference, verdict in here]
+        parts.append("\n".join([f"**{heading}**", "", *(told or ["- nothing"])]))
+    parts.append(
+        f"An interval is of its claim alone; the verdict in brackets is corrected for all {len(_page(tier))} claims here."
+    )
+    return "\n\n".join(parts)
+
+
+@cache
+def _page(tier: str) -> list[tuple[str, str, str, str]]:
+    """Study, claim, difference and verdict of every claim of a tier's committed records."""
+    records = load_results(RECORDED / tier)
+    records = records[records.trusted.astype(bool)]
+    made = [
+        (study.title, line, opinion)
+        for paper in PAPERS
+        for study in paper.studies
+        for line, opinion in judged(study, {variant: records[records.variant == variant] for variant in study.rows})
+    ]
+    verdicts = corrected(opinion for *_, opinion in made)
+    return [(title, line["claim"], line["difference"], verdict) for (title, line, _), verdict in zip(made, verdicts)]
