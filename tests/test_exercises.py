@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from latent_runs.places import NOTEBOOKS
+from latent_runs.places import NOTEBOOKS, ROOT
 from latent_runs.settings import check_parameters, typed_parameters
 from latent_views.turns import NOT_YET, compare
 
@@ -110,3 +110,13 @@ def test_a_starter_is_not_answered_yet_a_solution_right_and_a_wrong_answer_caugh
 def test_a_guess_is_told_beside_the_result():
     assert compare(None, 54.2) == "No guess made; it is 54.2 %."
     assert compare(50, 54.2) == "You said 50 %, it is 54.2 %: 4.2 off."
+
+
+def test_every_question_for_learners_has_a_heading_that_answers_it():
+    lines = re.findall(r"^(\d+)\. .*\(`(\w+)`, (.+)\)$", (ROOT / "tests" / "questions.md").read_text(), re.M)
+    assert [int(number) for number, *_ in lines] == [*range(1, 21)]
+    for _, lesson, heading in lines:
+        cells = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4).cells
+        assert any(re.search(rf"^#+ {re.escape(heading)}$", cell.source, re.M) for cell in cells), (
+            f"{lesson} has no {heading!r}"
+        )
