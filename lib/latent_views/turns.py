@@ -16,7 +16,7 @@ def compare(guess: float | None, result: float, unit: str = "%") -> str:
 
 
 def check(answer: Any, holds: Callable[[Any], bool], hint: str) -> str:
-    """Whether an exercise is solved: the starter (None, or a function that gives None) is not answered yet.
+    """Whether an exercise is solved: the starter (None, or a function that raises NotImplementedError) is not answered yet.
 
     `holds` gets the answer. An answer that it cannot even try, as it has another form, is not right yet.
     """
