@@ -30,11 +30,9 @@ def box(titles: Iterable[str], tier: str = "tiny") -> str:
     parts = []
     for heading, verdicts in BOXES.items():
         here = [(claim, difference, verdict) for _, claim, difference, verdict in lines if verdict in verdicts]
-        told = [f"- {claim}: {difference} ({verdict})." for claim, difference, verdict in here]
+        told = [f"- {claim}: {gap}{'' if verdict in gap else f' ({verdict})'}." for claim, gap, verdict in here]
         parts.append("\n".join([f"**{heading}**", "", *(told or ["- nothing"])]))
-    parts.append(
-        f"An interval is of its claim alone; the verdict in brackets is corrected for all {len(_page(tier))} claims here."
-    )
+    parts.append("An interval is of its claim alone; the verdict in brackets is corrected for all claims of the report.")
     return "\n\n".join(parts)
 
 
