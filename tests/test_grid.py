@@ -125,8 +125,8 @@ class Checkout:
         for package in (ROOT / "lib").glob("*/__init__.py"):  # empty but for what runs a grid
             (root / "lib" / package.parent.name).mkdir(parents=True)
         self.runs.mkdir()
-        for name in ("__init__.py", "whole.py"):
-            shutil.copy(ROOT / "lib" / "latent_cot" / name, root / "lib" / "latent_cot")
+        for name in ("latent_cot/__init__.py", "latent_backbones/whole.py"):
+            shutil.copy(ROOT / "lib" / name, root / "lib" / name)
         shutil.copytree(ROOT / "lib" / "latent_runs", root / "lib" / "latent_runs", dirs_exist_ok=True)
         shutil.copy(ROOT / "papermill_runs" / "Snakefile", self.runs)
         self.environment = os.environ | {"PYTHONPATH": str(root / "lib")}
