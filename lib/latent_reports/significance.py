@@ -165,8 +165,9 @@ def corrected(opinions: Iterable[Opinion]) -> list[Verdict]:
 def _observations(rows: pd.DataFrame, measure: Measure) -> dict[int, np.ndarray]:
     """By seed, a value for each problem where the records have one (the mean of several answers), else the mean."""
     found: dict[int, list[list[float]]] = {}
-    for row in rows.to_dict("records"):
-        digits, mean = row.get(measure.column.replace("accuracy", "correct")), row.get(measure.column)
+    each = measure.column.replace("accuracy", "correct")
+    for row in rows.reindex(columns=[*dict.fromkeys(["seed", each, measure.column])]).to_dict("records"):
+        digits, mean = row[each], row[measure.column]
         values = [*map(int, digits)] if isinstance(digits, str) else [] if mean is None or np.isnan(mean) else [mean]
         if values:
             found.setdefault(row["seed"], []).append(values)
