@@ -1,6 +1,6 @@
 """The page in headless Chromium, as a reader would use it; and the pictures of README, taken there:
 
-python tests/browser.py FOLDER
+    python tests/browser.py FOLDER
 """
 
 import io

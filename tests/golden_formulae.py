@@ -103,7 +103,9 @@ def write(folder, name):
         return torch.randint(2, PAD, (n,)).tolist()
 
     lengths = [(8, 6, 2), (5, 4, 1), (8, 7, 3), (3, 2, 2)] if ragged else [(8, 6, 2)] * 4
-    facts["examples"] = [{"question": some(q), "cot": some(c), "answer": [*PROMPT, *some(a), EOS]} for q, c, a in lengths]
+    facts["examples"] = [
+        {"question": some(q), "cot": some(c), "answer": [*PROMPT, *some(a), EOS]} for q, c, a in lengths
+    ]
     config.vocab_size = PAD + 3
     lm = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
     prj = projection(facts["options"], 32)

@@ -169,7 +169,11 @@ MALFORMED = {  # case: (task, content of its file, what the error says)
     "encoding": ("gsm8k", LINE.encode() + b'{"question": "caf\xe9"}', r"test.jsonl:2: .utf-8.*0xe9"),
     "empty file": ("gsm8k", "", r"test.jsonl:1: the file is empty"),
     "XML cut off": ("asdiv", "<a>\n<Problem>", r"ASDiv.xml:2: no element"),
-    "XML without question": ("asdiv", "<a><Problem><Body>b</Body><Question>q</Question></Problem></a>", r"xml#1: .*nswer"),
+    "XML without question": (
+        "asdiv",
+        "<a><Problem><Body>b</Body><Question>q</Question></Problem></a>",
+        r"xml#1: .*nswer",
+    ),
     "gzip cut off": ("prontoqa", gzip.compress(b"[1, 2, 3]")[:-9], r"train.json.gz:1: Compressed file ended"),
 }
 

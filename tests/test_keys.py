@@ -113,7 +113,6 @@ def test_what_only_a_reader_needs_ages_nothing(copy):
 
 def test_parameters_count_as_the_run_has_them(copy):
     """Not how they are written: a default that is given, a group's field by dotted name, another place to run in."""
-
     def key(**told):
         return keys.inputs_key("03_coconut_stages", told)
 
@@ -153,14 +152,8 @@ def test_a_record_says_whether_todays_code_makes_it(tmp_path, monkeypatch):
     parent, child = (tmp_path / "02_explicit_baselines" / name for name in ("a--s0", "b--s0"))
     known, unknown = ({"commit": one, "dirty": False} for one in (commit, "f" * 40))
     own = keys.inputs_key("02_explicit_baselines", {})
-    for key, git, said in [
-        (own, known, "same key"),
-        (own, unknown, "same key"),
-        ("", known, "older code"),
-        ("old", known, "older code"),
-        ("old", unknown, "unknown commit"),
-        ("old", {}, "unknown commit"),
-    ]:
+    for key, git, said in [(own, known, "same key"), (own, unknown, "same key"), ("", known, "older code"),
+                           ("old", known, "older code"), ("old", unknown, "unknown commit"), ("old", {}, "unknown commit")]:
         leave(parent, key, git)
         assert results.code_of(parent) == said
     told = {"run": {"init_from": "papermill_runs/tiny/02_explicit_baselines/a--s0"}}  # of another machine

@@ -35,7 +35,7 @@ def test_a_cell_without_a_record_is_missing_and_one_that_is_not_planned_a_dot():
     assert [*table.index] == [*SUPERVISION.values()]
     assert re.fullmatch(r"9\d\.\d ± \d\.\d, 10\.0", table.at[SUPERVISION["codi"], "2 steps"])
     assert table.at[SUPERVISION["csft"], "2 steps"] == "missing"
-    assert table.at[SUPERVISION["csft"], "1 steps"] == "·", "one step has no thought to supervise"
+    assert table.at[SUPERVISION["csft"], "1 step"] == "·", "one step has no thought to supervise"
     assert table.at[SUPERVISION["coconut"], "seeds"] == "5"
 
 

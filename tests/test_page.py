@@ -94,7 +94,13 @@ def test_thoughts_and_answers_are_those_of_pytorch(page, name):
     assert near_ties <= max(1, len(problems) // 1000)
 
 
-CHANGES = {"remove": (0, None), "swap": (1, None), "word": (0, "?"), "scale": (1, 0.5), "noise": (2, 0.5)}
+CHANGES = {
+    "remove": (0, None),
+    "swap": (1, None),
+    "word": (0, "?"),
+    "scale": (1, 0.5),
+    "noise": (2, 0.5),
+}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "again"])

@@ -33,7 +33,7 @@ def clone(tmp_path, notebook):
 
 def test_a_clone_in_a_folder_of_any_name(clone):
     """`make tables` and `make report`, with a parameter that is no plain text either."""
-    checkout, told = clone(ODD), "a #1: \"b\"\n'é' {c} $d"
+    checkout, told = clone(ODD), 'a #1: "b"\n\'é\' {c} $d'
     (checkout.runs / "toy.yaml").write_text(GRID.replace("task: c", f"task: {json.dumps(told)}"))
     (checkout.runs / "recorded" / "report").mkdir(parents=True)
     (checkout.root / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())

@@ -51,7 +51,9 @@ def end_tokens(reasoner: Reasoner) -> set[int]:
     return {reasoner.markers.eos} | ({*ends} if isinstance(ends, list | tuple) else set() if ends is None else {ends})
 
 
-def think_about(reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None, leave_last: bool = False) -> Thinking:
+def think_about(
+    reasoner: Reasoner, batch: Batch, intervene: Intervention | None = None, leave_last: bool = False
+) -> Thinking:
     """Read the questions and think; with `intervene`, once more, reading the thoughts that it returns instead. With
     `leave_last` what nothing waits for is left to `thoughts.read_behind`.
 

@@ -35,31 +35,44 @@ def judged(study: Study, rows: Mapping[str, pd.DataFrame]) -> Iterator[tuple[dic
             yield {"claim": f"{text} ({claim.mark})", "difference": str(found or MISSING)}, opinion
 
 
+Asked = tuple[Paper, Study, dict[str, pd.DataFrame]]  # a study with its rows' records
+
+
+def studies_of(tier: str, records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[Paper] = PAPERS) -> list[Asked]:
+    """The studies of which a tier's grid, or what is recorded of it, has two rows, with the trusted records by variant."""
+    here = records[records.trusted.astype(bool) & (records.tier == tier)]
+    planned = {run.variant for run in runs if run.tier == tier} | {*here.variant}
+    return [
+        (paper, study, {variant: here[here.variant == variant] for variant in study.rows})
+        for paper in papers
+        for study in paper.studies
+        if len({*study.rows} & planned) > 1  # one row is compared with nothing
+    ]
+
+
+def verdicts_of(studies: Sequence[Asked]) -> list[tuple[Study, dict[str, str], Opinion, Verdict]]:
+    """A line for each claim and measure of studies, and what becomes of it, corrected for all of them."""
+    made = [(study, line, opinion) for _, study, rows in studies for line, opinion in judged(study, rows)]
+    return [(*one, verdict) for one, verdict in zip(made, corrected(opinion for *_, opinion in made))]
+
+
 def build_studies(records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[Paper] = PAPERS) -> list[Section]:
     """For each tier that `runs` or records name: the page of all claims, then a table for each study shown."""
-    trusted, sections = records[records.trusted.astype(bool)], []
-    planned = {(run.tier, run.variant) for run in runs} | set(zip(trusted.tier, trusted.variant))
-    for tier in dict.fromkeys([run.tier for run in runs] + [*trusted.tier]):
-        here = trusted[trusted.tier == tier]
-        studies = [
-            (paper, study, {variant: here[here.variant == variant] for variant in study.rows})
-            for paper in papers
-            for study in paper.studies
-            if len({(tier, variant) for variant in study.rows} & planned) > 1  # one row is compared with nothing
-        ]
-        made = [(study, line, opinion) for _, study, rows in studies for line, opinion in judged(study, rows)]
-        verdicts = corrected(opinion for _, _, opinion in made)
+    sections = []
+    for tier in dict.fromkeys([run.tier for run in runs] + [*records.tier[records.trusted.astype(bool)]]):
+        studies = studies_of(tier, records, runs, papers)
+        told = verdicts_of(studies)
         page = [
             {"claim": line["claim"], "in miniature": verdict, "difference": line["difference"], "from": study.title}
-            for (study, line, _), verdict in zip(made, verdicts)
+            for study, line, _, verdict in told
         ]
         if page:
             readings = [f"{study.title}. {study.reading}" for _, study, _ in studies if study.reading and tier == "tiny"]
-            notes = [*_counted(verdicts, [opinion for *_, opinion in made]), ON_A_PAR, *readings]
+            notes = [*_counted([one[3] for one in told], [one[2] for one in told]), ON_A_PAR, *readings]
             sections.append(Section(tier, "", f"{PAGE} (tier {tier})", pd.DataFrame(page), notes, PAGE))
         for paper, study, rows in [one for one in studies if one[1].shown]:
-            told = "{claim}: {in miniature}, {difference} (tier "
-            notes = [told.format(**line) + f"{tier})." for line in page if line["from"] == study.title]
+            told_of = "{claim}: {in miniature}, {difference} (tier "
+            notes = [told_of.format(**line) + f"{tier})." for line in page if line["from"] == study.title]
             notes += [f"The paper: {paper.cite(study.where)}; {study.model}.", provenance(tier, pd.concat([*rows.values()]))]
             sections.append(Section(tier, "", f"{study.title} (tier {tier})", _table(study, rows), notes, paper.name))
     return sections

@@ -6,10 +6,10 @@ Verdicts and numbers are those of the report: from all seeds that are recorded, 
 from collections.abc import Iterable
 from functools import cache
 
-from latent_reports.claims import judged
+from latent_reports.claims import studies_of, verdicts_of
 from latent_reports.papers import PAPERS
-from latent_reports.significance import corrected
 from latent_runs.places import RECORDED
+from latent_runs.plan import grid_path, read_grid
 from latent_runs.results import load_results
 
 BOXES = {
@@ -21,11 +21,9 @@ BOXES = {
 
 def box(titles: Iterable[str], tier: str = "tiny") -> str:
     """Markdown: the claims of some studies, by title, sorted by verdict. Raises ValueError for a study that is not there."""
-    titles, studies = [*titles], {study.title for paper in PAPERS for study in paper.studies}
-    if unknown := [title for title in titles if title not in studies]:
-        raise ValueError(
-            f"no study is called {', '.join(map(repr, unknown))}; papermill_runs/papers/ has: {', '.join(sorted(studies))}"
-        )
+    titles, known = [*titles], {study.title for paper in PAPERS for study in paper.studies}
+    if unknown := [title for title in titles if title not in known]:
+        raise ValueError(f"no study is called {', '.join(map(repr, unknown))}; there are: {', '.join(sorted(known))}")
     lines = [line for line in _page(tier) if line[0] in titles]
     parts = []
     for heading, verdicts in BOXES.items():
@@ -38,14 +36,6 @@ def box(titles: Iterable[str], tier: str = "tiny") -> str:
 
 @cache
 def _page(tier: str) -> list[tuple[str, str, str, str]]:
-    """Study, claim, difference and verdict of every claim of a tier's committed records."""
-    records = load_results(RECORDED / tier)
-    records = records[records.trusted.astype(bool)]
-    made = [
-        (study.title, line, opinion)
-        for paper in PAPERS
-        for study in paper.studies
-        for line, opinion in judged(study, {variant: records[records.variant == variant] for variant in study.rows})
-    ]
-    verdicts = corrected(opinion for *_, opinion in made)
-    return [(title, line["claim"], line["difference"], verdict) for (title, line, _), verdict in zip(made, verdicts)]
+    """Study, claim, difference and verdict of every claim on the report's page of a tier, from the committed records."""
+    studies = studies_of(tier, load_results(RECORDED / tier), read_grid(grid_path(tier)))
+    return [(study.title, line["claim"], line["difference"], verdict) for study, line, _, verdict in verdicts_of(studies)]

@@ -19,7 +19,7 @@ def held_sections(records: pd.DataFrame) -> list[Section]:
     """For each tier and task whose trusted records hold probes, a table of thoughts and one of the door."""
     trusted, sections = records[records.trusted.astype(bool)], []
     for (tier, name), here in trusted.groupby(["tier", "section"], sort=False):
-        if name.startswith(ABLATION[0]):
+        if name.startswith(ABLATION):
             continue
         if len(rows := listed(here, "in_thoughts")):
             title = f"Steps in the thoughts, by linear probes: {name}, tier {tier}"

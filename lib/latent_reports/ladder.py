@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from latent_reports.significance import corrected, difference, judge
-from latent_reports.tables import MISSING, Section, provenance
+from latent_reports.tables import MISSING, Section, cell, provenance
 from latent_runs.plan import Run
 
 CHAPTER = "The ladder"
@@ -52,27 +52,27 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
         if not planned:
             continue
         here, steps = found[found.tier == tier], sorted({n for n, _ in planned})
-        by = {key: rows for key, rows in here.groupby(["steps", "supervision"])}
+        by = {(n, name): here[(here.steps == n) & (here.supervision == name)] for n, name in planned}
         lines = [
-            {"supervised": title, **{f"{n} steps": _cell(by.get((n, name))) for n in steps if (n, name) in planned}}
+            {"supervised": title, **{_steps(n): _cell(by[n, name]) for n in steps if (n, name) in by}}
             | {"seeds": _seeds(here[here.supervision == name])}
             for name, title in SUPERVISION.items()
             if any(name == other for _, other in planned)
         ]
-        columns = ["supervised", *(f"{n} steps" for n in steps), "seeds"]
+        columns = ["supervised", *map(_steps, steps), "seeds"]
         notes = [*_door(by, steps), HOW, provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
     return sections
 
 
-def _cell(rows: pd.DataFrame | None) -> str:
-    if rows is None or rows.empty:
-        return MISSING
-    spread = f" ± {100 * rows['metrics.accuracy'].std(ddof=0):.1f}" if len(rows) > 1 else ""
-    swapped = rows.get("metrics.controls.swapped", pd.Series(dtype=float)).dropna()
-    other = f", {100 * swapped.mean():.1f}" if len(swapped) else ""
-    return f"{100 * rows['metrics.accuracy'].mean():.1f}{spread}{other}"
+def _cell(rows: pd.DataFrame) -> str:
+    accuracy, swapped = cell(rows, "metrics.accuracy"), rows.get("metrics.controls.swapped", pd.Series(dtype=float)).mean()
+    return accuracy if pd.isna(swapped) else f"{accuracy}, {100 * swapped:.1f}"
+
+
+def _steps(n: int) -> str:
+    return f"{n} step{'s' * (n > 1)}"
 
 
 def _seeds(rows: pd.DataFrame) -> str:
@@ -82,12 +82,11 @@ def _seeds(rows: pd.DataFrame) -> str:
 
 def _door(by: dict, steps: Sequence[int]) -> list[str]:
     """At each number of steps: is CODI above No-CoT, and above CODI without distillation? Corrected over all of these."""
-    asked = [(n, other) for n in steps for other in OPPONENTS]
-    none = pd.DataFrame({"seed": []})
-    found = [difference(by.get((n, DOOR), none), by.get((n, other), none)) for n, other in asked]
+    asked = [(n, other) for n in steps for other in OPPONENTS if {(n, DOOR), (n, other)} <= by.keys()]
+    found = [difference(by[n, DOOR], by[n, other]) for n, other in asked]
     verdicts = corrected(judge(one) for one in found)
     return [
-        f"{n} step{'s' * (n > 1)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
+        f"{_steps(n)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
         for (n, other), gap, verdict in zip(asked, found, verdicts)
         if gap is not None
     ]

@@ -29,7 +29,7 @@ AIMS = {  # method, the one it is compared with, and how many points above it (o
 FROZEN_NOTEBOOK = "05_softcot_projector"
 MACHINE_NOTEBOOK = "10_one_gpu"
 APART = (FROZEN_NOTEBOOK, MACHINE_NOTEBOOK)  # lessons whose records are not one row of a main table
-ABLATION = ("ablation_", "ladder_")  # sections with tables of their own
+ABLATION, LADDER = "ablation_", "ladder_"  # sections with tables of their own
 MAIN = "Main tables"  # a chapter of the report; others are named by their paper
 PAPER, MISSING, NONE = "paper %", "missing", "·"
 DONOR = "donor rate %"
@@ -133,7 +133,7 @@ def build_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
     trusted, apart = records[records.trusted & ~records.notebook.isin(APART)], records[~records.trusted]
     keys = [(run.tier, *place(run.variant)) for run in runs if not run.extra and run.notebook not in APART]
     keys += trusted[["tier", "section", "method"]].itertuples(index=False, name=None)
-    keys = [*dict.fromkeys(key for key in keys if not key[1].startswith(ABLATION))]
+    keys = [*dict.fromkeys(key for key in keys if not key[1].startswith((ABLATION, LADDER)))]
     order, tiers, result = [*TITLES, *(key[2] for key in keys)], [key[0] for key in keys], []
     for tier, name in sorted(dict.fromkeys(key[:2] for key in keys), key=lambda key: tiers.index(key[0])):
         here = trusted[(trusted.tier == tier) & (trusted.section == name)]

@@ -13,7 +13,7 @@ from latent_cot.methods import TITLES
 from latent_probes.planning import Outcome
 from latent_reports.papers import paper_value
 from latent_reports.significance import Opinion, corrected, every_seed
-from latent_reports.tables import ABLATION, MISSING, NONE, PAPER, Section, cell, listed
+from latent_reports.tables import ABLATION, LADDER, MISSING, NONE, PAPER, Section, cell, listed
 
 FRONTIER = {
     "top_1_in_frontier": "top word in the frontier %", "top_is_frontier": "top words are the frontier %",
@@ -33,8 +33,9 @@ def thought_sections(records: pd.DataFrame) -> list[Section]:
     metrics |= {_ranks: "search_tree.ranks", _heights: "search_tree.heights"}
     trusted, sections = records[records.trusted.astype(bool)], []
     for (tier, name), here in trusted.groupby(["tier", "section"], sort=False):
-        found = {} if name.startswith(ABLATION) else {table: listed(here, metric) for table, metric in metrics.items()}
-        sections += [table(tier, name, rows) for table, rows in found.items() if len(rows)]
+        if not name.startswith((ABLATION, LADDER)):
+            found = {table: listed(here, metric) for table, metric in metrics.items()}
+            sections += [table(tier, name, rows) for table, rows in found.items() if len(rows)]
     return sections
 
 

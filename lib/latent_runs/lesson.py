@@ -1,10 +1,10 @@
 """What all lessons do alike, a call each: open with checked settings, build, start, train, measure, record.
 
-lesson = Lesson("03_coconut_stages", globals())      # behind the parameters cell
-recipe = lesson.method()
-reasoner = lesson.reasoner(recipe)
-...
-lesson.record(reasoner, metrics)                     # last; writes nothing unless the run has a folder
+    lesson = Lesson("03_coconut_stages", globals())      # behind the parameters cell
+    recipe = lesson.method()
+    reasoner = lesson.reasoner(recipe)
+    ...
+    lesson.record(reasoner, metrics)                     # last; writes nothing unless the run has a folder
 """
 
 import os

@@ -1,6 +1,6 @@
 """The page as one HTML file, with models, code and style in it: it opens without Python, server or network.
 
-python -m latent_views.bundle [FOLDER]       write FOLDER/index.html, by default page/index.html: `make page`
+    python -m latent_views.bundle [FOLDER]       write FOLDER/index.html, by default page/index.html: `make page`
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Ready to think: the trained models that ship with their records.
 
-python -m latent_views.ready        the models, their sizes, and the commands that make them again
+    python -m latent_views.ready        the models, their sizes, and the commands that make them again
 """
 
 from __future__ import annotations
