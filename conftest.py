@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-RICH_OUTPUT = ("text/html", "text/latex", "application/vnd.jupyter.widget-view+json", "stderr")
+RICH_OUTPUT = ("text/latex", "application/vnd.jupyter.widget-view+json", "stderr")
 
 
 def pytest_configure(config):
@@ -19,7 +19,7 @@ def pytest_configure(config):
 
 
 def pytest_collectstart(collector):
-    """nbval compares what cells say, not how it is drawn, nor warnings."""
+    """nbval compares what cells say, not how it is drawn (the sanitizer takes tags and styles out of HTML), nor warnings."""
     if collector.path.suffix == ".ipynb" and hasattr(collector, "skip_compare"):
         collector.skip_compare += RICH_OUTPUT
 

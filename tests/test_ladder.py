@@ -32,10 +32,12 @@ def records(seeds: int) -> pd.DataFrame:
 def test_a_cell_without_a_record_is_missing_and_one_that_is_not_planned_a_dot():
     (section,) = ladder_sections(records(5), PLANNED)
     table = section.table.set_index("supervised")
-    assert [*table.index] == [*SUPERVISION.values()]
+    shown = ("no_cot", "pause", "codi_undistilled", "codi", "coconut", "codi_decoder", "cot")
+    assert [*table.index] == [SUPERVISION[name] for name in shown], "no row of extra runs that nobody has made"
     assert re.fullmatch(r"9\d\.\d ± \d\.\d, 10\.0", table.at[SUPERVISION["codi"], "2 steps"])
-    assert table.at[SUPERVISION["csft"], "2 steps"] == "missing"
-    assert table.at[SUPERVISION["csft"], "1 step"] == "·", "one step has no thought to supervise"
+    assert [*table.columns] == ["2 steps", "4 steps", "seeds"]
+    assert table.at[SUPERVISION["pause"], "4 steps"] == "missing", "of the default grid, and not run"
+    assert table.at[SUPERVISION["pause"], "2 steps"] == "·"
     assert table.at[SUPERVISION["coconut"], "seeds"] == "5"
 
 

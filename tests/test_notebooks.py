@@ -53,14 +53,20 @@ def check_outputs(path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
 
 
-CELLS = ("print('3 thoughts, loss 0.25, 17 ms')", "print([*range(3)], '/tmp/a/b')", "import time; print(time.time())")
+CELLS = (
+    "print('3 thoughts, loss 0.25, 17 ms')", "print([*range(3)], '/tmp/a/b')",
+    "import pandas as pd; pd.DataFrame({'correct': [0.5]}).style.format('{:.1%}')",  # its text says where it lies, its HTML all
+    "import time; print(time.time())",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [
         ("3 thoughts", "3 thoughts", "passed"),
-        ("loss 0.25, 17 ms", "loss 0.26, 18 ms", "passed"),
+        ("loss 0.25, 17 ms", "loss 0.25, 18.5 ms", "passed"),
+        ("loss 0.25", "loss 0.26", "failed"),
+        ("50.0%", "50.1%", "failed"),
         ("3 thoughts", "4 thoughts", "failed"),
         ("[0, 1, 2]", "[0, 1, 3]", "failed"),
     ],
@@ -69,9 +75,13 @@ def test_tampered_output_is_noticed(notebook, old, new, verdict):
     path = notebook("tampered", "seed: int = 0", *CELLS)
     document = nbformat.read(path, as_version=4)
     nbclient.execute(document, kernel_name="python3")
-    for cell in document.cells[1:3]:
+    assert old in json.dumps(document.cells)
+    for cell in document.cells[1:4]:
         cell.metadata["tags"] = ["nbval-check-output"]
-        cell.outputs[0]["text"] = cell.outputs[0]["text"].replace(old, new)
+        if "text" in (output := cell.outputs[0]):
+            output["text"] = output["text"].replace(old, new)
+        else:
+            output["data"]["text/html"] = output["data"]["text/html"].replace(old, new)
     nbformat.write(document, path)
     assert json.loads(path.read_text())["cells"][1]["outputs"], "nothing to compare"
     result = check_outputs(path)

@@ -30,6 +30,12 @@ def test_widgets_are_pictures_and_named_lessons_are_links(site):
     assert 'href="03_coconut_stages.html"' in (site / "00_start_here.html").read_text()
 
 
+def test_a_solution_is_folded(site):
+    page = (site / "00_start_here.html").read_text()
+    fold = page[page.index("<details") :]
+    assert fold.index("def") < fold.index("</details>"), "the code stands outside of its fold"
+
+
 def test_a_link_that_leads_nowhere_is_found(site, tmp_path):
     page = tmp_path / "a.html"
     page.write_text(

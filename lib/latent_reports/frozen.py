@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from latent_reports.papers import SOFTCOT, paper_value
-from latent_reports.significance import Measure, corrected, difference, every_seed, judge
+from latent_reports.papers import SOFTCOT, Question, paper_value
+from latent_reports.significance import Difference, Measure, Verdict, corrected, difference, every_seed, judge
 from latent_reports.tables import DONOR, FROZEN_NOTEBOOK, MISSING, NONE, Section, cell, code, milliseconds, place, provenance
 from latent_runs.plan import Run
 
@@ -74,14 +74,18 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
 def verdicts(records: pd.DataFrame) -> list[str]:
     """What the records say to each question that they can answer: yes, no, or that noise cannot be excluded; corrected for
     the number of questions."""
+    return [
+        f"{question.asks} {({'agrees': question.above, 'disagrees': question.below}).get(verdict, verdict)}: {gap}."
+        for question, gap, verdict in answered(records)
+    ]
+
+
+def answered(records: pd.DataFrame) -> list[tuple[Question, Difference, Verdict]]:
+    """Each question that the records can answer: "agrees" if its first row is above its second."""
     asked = [(question, difference(outcomes(records, question.first), outcomes(records, question.second)))
              for question in SOFTCOT.questions]  # fmt: skip
-    found = [(question, gap, judge(gap)) for question, gap in asked if gap]
-    said = []
-    for (question, gap, _), verdict in zip(found, corrected(opinion for *_, opinion in found)):
-        answer = {"agrees": question.above, "disagrees": question.below}.get(verdict, verdict)
-        said.append(f"{question.asks} {answer}: {gap}.")
-    return said
+    there = [(question, gap) for question, gap in asked if gap]
+    return [(*one, verdict) for one, verdict in zip(there, corrected(judge(gap) for _, gap in there))]
 
 
 def _sizes(records: pd.DataFrame) -> list[str]:

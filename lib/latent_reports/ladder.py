@@ -45,13 +45,17 @@ def rungs(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]:
-    """For each tier whose grid has one, the table, a row a supervision, with what is found about the door."""
+    """For each tier whose grid has one, the table, a row a supervision, with what is found about the door; of the rows that
+    are extra, those with a record."""
     sections, found = [], rungs(records)
     for tier in dict.fromkeys(run.tier for run in runs):
-        planned = [(int(at[1]), at[2]) for run in runs if run.tier == tier and (at := ROW.fullmatch(run.variant))]
+        here = found[found.tier == tier]
+        of = [(int(at[1]), at[2], run.extra) for run in runs if run.tier == tier and (at := ROW.fullmatch(run.variant))]
+        there = {*zip(here.steps, here.supervision)}
+        planned = [(n, name) for n, name, extra in of if not extra or (n, name) in there]
         if not planned:
             continue
-        here, steps = found[found.tier == tier], sorted({n for n, _ in planned})
+        steps = sorted({n for n, _ in planned})
         by = {(n, name): here[(here.steps == n) & (here.supervision == name)] for n, name in planned}
         lines = [
             {"supervised": title, **{_steps(n): _cell(by[n, name]) for n in steps if (n, name) in by}}

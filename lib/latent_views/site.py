@@ -45,7 +45,7 @@ def build(folder: Path) -> list[Path]:
                     output.data = {"text/html": PICTURE}
         new = nbformat.v4.new_markdown_cell
         lesson.cells = [new(way), *lesson.cells, new(way)]
-        page, _ = HTMLExporter(embed_images=True).from_notebook_node(lesson, {"metadata": {"name": titles[name]}})
+        page, _ = HTMLExporter().from_notebook_node(lesson, {"metadata": {"name": titles[name]}})
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     for name, heading in PAGES.items():
         _write(folder / f"{name}.html", heading, (NOTEBOOKS / f"{name}.md").read_text(encoding="utf-8"))
