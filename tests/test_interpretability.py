@@ -100,7 +100,12 @@ def test_outcomes_by_number_of_thoughts(tmp_path):
     assert f"{told}accuracy rises: agrees, 55.0 to 80.0 % (tier tiny)." in found.notes
     assert f"{told}Hallucination falls: agrees, 45.0 to 20.0 % (tier tiny)." in found.notes
     assert f"{told}Wrong Target falls: inside the noise, 0.0 to 0.0 % (tier tiny)." in found.notes
-    assert f"{MIXED}: without thoughts still above CoT: inside the noise, +5.0 points (tier tiny)." in found.notes
+    above = f"{MIXED}: without thoughts still above CoT: inside the noise, +5.0 points"
+    assert f"{above} (tier tiny)." in found.notes
+    for seed in (0, 1, 2):
+        write(tmp_path, "graph-pause_mixed", seed, extra=swept(0.56))
+    beside = "; pauses, mixed stages, which have no thoughts of their own, +6.0 (tier tiny)."
+    assert above + beside in section(tmp_path, "Outcomes").notes
 
 
 def tree(first, second, near, far):

@@ -236,6 +236,17 @@ def test_arithmetic_says_what_is_a_training_problem_in_another_order(tmp_path):
     assert cells(tmp_path)["CoT"]["accuracy %"] == f"{sum(again) / 10:.1f}" and 0 < sum(again) < 500
 
 
+def test_a_task_that_nobody_learned_is_said(tmp_path):
+    write(tmp_path, "prontoqa-cot", correct="1110100000", extra={"chance": 0.5})
+    learned = write(tmp_path, "prontoqa-coconut", correct="1111100000", extra={"chance": 0.5})
+    told = "No row is above what guessing gets"
+    assert told in notes(tmp_path, "prontoqa")
+    learned.unlink()
+    learned.parent.rmdir()
+    write(tmp_path, "prontoqa-coconut", correct="1111111111", extra={"chance": 0.5})
+    assert told not in notes(tmp_path, "prontoqa")
+
+
 def test_text_is_escaped(tmp_path):
     write(tmp_path, EVIL)
     write_report(build_sections(load_table(tmp_path), RUNS), {}, tmp_path / "out")

@@ -194,8 +194,18 @@ def _at_floor(rows: pd.DataFrame, found: dict[int, np.ndarray], seeds: Sequence[
     chance, digits = _chance(rows), [found[seed] for seed in seeds]
     if chance is None or not measure.column.endswith("accuracy") or len(digits[0]) < 2:
         return False
-    accuracy, n = float(np.mean([one.mean() for one in digits])) / measure.factor, len(digits[0])
-    return accuracy <= float(binom.ppf(1 - LEVEL / 2, n, chance)) / n
+    return float(np.mean([one.mean() for one in digits])) / measure.factor <= _guessed(chance, len(digits[0]))
+
+
+def at_floor(rows: pd.DataFrame) -> bool:
+    """Is the accuracy of a row's records, on average, no more than guessing gets, but for the luck of its problems?"""
+    chance = _chance(rows)
+    return chance is not None and float(rows["metrics.accuracy"].mean()) <= _guessed(chance, int(rows.n_evaluated.min()))
+
+
+def _guessed(chance: float, n: int) -> float:
+    """The share of n problems that guessing gets right at most, in 97.5 of 100 cases."""
+    return float(binom.ppf(1 - LEVEL / 2, n, chance)) / n
 
 
 def _chance(rows: pd.DataFrame) -> float | None:

@@ -16,7 +16,7 @@ from pandas.io.formats.style import Styler
 
 from latent_cot.methods import TITLES
 from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
-from latent_reports.significance import ALONE, BATCHED, Measure, difference
+from latent_reports.significance import ALONE, BATCHED, Measure, at_floor, difference
 from latent_runs.groups import Data
 from latent_runs.plan import Run
 from latent_runs.results import LATENCY, code_of, load_results
@@ -179,6 +179,10 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         theirs = next(paper.training_problems[str(there.benchmark)] for paper in PAPERS if name in paper.sections)
         notes.append(f"{min(below):.0f} to {max(below):.0f} points below the paper, for lack of data and compute: "
                      f"{trained} training problems, in the paper {theirs:,}.")  # fmt: skip
+    there_are = [rows for rows in scores.values() if rows.get("metrics.accuracy", pd.Series(dtype=float)).notna().any()]
+    if there_are and all(map(at_floor, there_are)):
+        notes.append("No row is above what guessing gets: the task was not learned in this setting, so nothing here tells "
+                     "one method from another.")  # fmt: skip
     notes += _reordered(every, scores)
     if sources := dict.fromkeys(value.source for value in papers.values()):
         notes.append(f"The papers' numbers are {there.model}'s on {there.benchmark}: {'; '.join(sources)}.")

@@ -107,6 +107,10 @@ def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:
         if ks[0] == 0:
             above = (start.accuracy - cot).dropna()  # of the seeds that both have
             detail = f"{100 * above.mean():+.1f} points" if len(above) else f"CoT {MISSING}"
+            none = rows[(rows.thoughts == 0) & ~rows.method.isin([*SEARCHERS, "cot"])]  # no thought of theirs says anything
+            for other, theirs in none.groupby("method", sort=False) if len(above) else ():
+                gap = (theirs.set_index("seed").accuracy - cot).mean()
+                detail += f"; {TITLES[other].removeprefix('– ')}, which have no thoughts of their own, {100 * gap:+.1f}"
             opinion = every_seed(above, start.accuracy[above.index], cot[above.index], n=mine.n.min())
             claims.append((f"{TITLES[method]}: without thoughts still above CoT", opinion, detail))
     notes = [*_claims(tier, *claims), f"The claims are those of {PLANNING}."]

@@ -81,9 +81,11 @@ def history_figure(history: pd.DataFrame) -> Figure:
     figure, axis = subplots(figsize=(8, 3.4))
     rows = history.set_axis(range(1, len(history) + 1))
     losses = rows.drop(columns=["stage", "step", "loss", "problems_per_second", "flops", "validation"], errors="ignore")
-    losses.rolling(10, min_periods=1).mean().plot(ax=axis, logy=True, legend=False, xlabel="optimiser steps", ylabel="loss")
-    bottom, top = axis.get_ylim()
-    axis.set_ylim(bottom, top * (top / bottom) ** 0.1)  # above the curves there is room for the stages' names
+    smooth = losses.rolling(10, min_periods=1).mean()
+    wide = smooth.max().max() > 10 * smooth[smooth > 0].min().min()  # a logarithmic axis of less than a decade has odd ticks
+    smooth.plot(ax=axis, logy=bool(wide), legend=False, xlabel="optimiser steps", ylabel="loss")
+    bottom, top = axis.get_ylim()  # above the curves there is room for the stages' names
+    axis.set_ylim(bottom, top * (top / bottom) ** 0.1 if wide else top + 0.1 * (top - bottom))
     for number, (stage, part) in enumerate(rows.groupby("stage", sort=False)):
         axis.axvspan(part.index[0] - 1, part.index[-1], color="0.5", alpha=0.06 + 0.08 * (number % 2), lw=0)
         axis.text(part.index[0] + 4, 0.985, stage, transform=axis.get_xaxis_transform(), va="top", size=9)
