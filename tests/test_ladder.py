@@ -44,9 +44,16 @@ def test_a_cell_without_a_record_is_missing_and_one_that_is_not_planned_a_dot():
 @pytest.mark.parametrize(("seeds", "verdict"), [(5, "agrees"), (2, "not judged")])
 def test_a_gain_of_the_door_is_judged_against_both_opponents(seeds, verdict):
     (section,) = ladder_sections(records(seeds), PLANNED)
-    judged = [note for note in section.notes if "above" in note]
+    judged = [note for note in section.notes if f"{SUPERVISION['codi']} above" in note]
     assert [verdict in note for note in judged if note.startswith("2 steps")] == [True, True]
     assert not any("agrees" in note for note in judged if note.startswith("4 steps"))
+
+
+def test_what_learns_is_told_from_what_does_not():
+    (section,) = ladder_sections(records(5), PLANNED)
+    of_four = {note.split(": ")[1]: note for note in section.notes if note.startswith("4 steps, above the answer")}
+    assert SUPERVISION["coconut"] in of_four["agrees"] and SUPERVISION["codi"] in of_four["at the floor"]
+    assert SUPERVISION["codi"] not in of_four["agrees"]
 
 
 def test_the_figure_names_every_line_that_it_has_and_no_other():

@@ -64,7 +64,7 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
             if any(name == other for _, other in planned)
         ]
         columns = ["supervised", *map(_steps, steps), "seeds"]
-        notes = [*_door(by, steps), HOW, provenance(tier, here)]
+        notes = [*_learned(by, steps), *_door(by, steps), HOW, provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
     return sections
@@ -82,6 +82,18 @@ def _steps(n: int) -> str:
 def _seeds(rows: pd.DataFrame) -> str:
     counts = rows.groupby("steps").seed.nunique()
     return MISSING if counts.empty else "–".join(dict.fromkeys([str(counts.min()), str(counts.max())]))
+
+
+def _learned(by: dict, steps: Sequence[int]) -> list[str]:
+    """At each number of steps, what is above the answer alone, and what is not; corrected over all of these."""
+    told = [name for name in SUPERVISION if name not in ("no_cot", "cot")]
+    asked = [(n, name) for n in steps for name in told if {(n, name), (n, "no_cot")} <= by.keys()]
+    found = [difference(by[at], by[at[0], "no_cot"]) for at in asked]
+    lines: dict[tuple[int, str], list[str]] = {}
+    for (n, name), gap, verdict in zip(asked, found, corrected(judge(one) for one in found)):
+        if gap is not None:
+            lines.setdefault((n, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
+    return [f"{_steps(n)}, above {SUPERVISION['no_cot']}: {verdict}: {'; '.join(some)}." for (n, verdict), some in lines.items()]
 
 
 def _door(by: dict, steps: Sequence[int]) -> list[str]:
