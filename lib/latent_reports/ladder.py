@@ -93,7 +93,8 @@ def _learned(by: dict, steps: Sequence[int]) -> list[str]:
     for (n, name), gap, verdict in zip(asked, found, corrected(judge(one) for one in found)):
         if gap is not None:
             lines.setdefault((n, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
-    return [f"{_steps(n)}, above {SUPERVISION['no_cot']}: {verdict}: {'; '.join(some)}." for (n, verdict), some in lines.items()]
+    alone = SUPERVISION["no_cot"]
+    return [f"{_steps(n)}, above {alone}: {verdict}: {'; '.join(some)}." for (n, verdict), some in lines.items()]
 
 
 def _door(by: dict, steps: Sequence[int]) -> list[str]:
