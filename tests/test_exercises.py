@@ -15,7 +15,7 @@ BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 def exercises(path) -> str:
     cells = nbformat.read(path, as_version=4).cells
-    (text,) = (cell.source.partition("## Exercises")[2] for cell in cells if "## Exercises" in cell.source)
+    (text,) = (cell.source.partition("## Experiments")[2] for cell in cells if "## Experiments" in cell.source)
     return text
 
 
