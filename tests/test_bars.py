@@ -8,7 +8,8 @@ from latent_reports.papers import beside
 from latent_reports.tables import build_sections
 from latent_runs.plan import Run
 
-RUNS = [Run("tiny", "02_x", f"{section}-{method}", {}, 0) for section in ("graph", "arithmetic2") for method in ("cot", "coconut")]
+NAMES = [f"{section}-{method}" for section in ("graph", "arithmetic2") for method in ("cot", "coconut")]
+RUNS = [Run("tiny", "02_x", name, {}, 0) for name in NAMES]
 
 
 def records(*rows: tuple[str, str, int, float], tier: str = "tiny") -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latent_probes.planning import Outcome
-from latent_reports.page import BEGIN, END, contents, fair_first, readme_block, slug, update_readme, write_report
+from latent_reports.page import BEGIN, END, contents, fair_first, opened, readme_block, slug, update_readme, write_report
 from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
@@ -282,6 +282,8 @@ def test_the_lesson_lists_what_the_report_holds(folder):
     told = contents(tables)
     assert "Main tables: 2 tables" in told and f"Arithmetic, GSM8k-Aug in miniature (tier tiny): {len(NAMES)} rows" in told
     assert "1 row" in told and "tier paper" not in told
+    shown = opened(next(table for table in tables if table.name == "arithmetic"))
+    assert "| 60.0 ± 14.1 |" in shown and "| code |" not in shown and "minutes" not in shown, "what edits change, what it cost"
 
 
 def test_figures_say_what_they_show(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def accuracy_figure(records: pd.DataFrame, sections: Sequence[Section], tier: st
     here = records[records.trusted.astype(bool) & (records.tier == tier)]
     lines = [shown[at : at + TOGETHER] for at in range(0, len(shown), TOGETHER)]
     heights = [max(len(one.table) for one in line) + 2 for line in lines]
-    figure = Figure(figsize=(11 if len(shown) > 1 else 9, 0.9 + 0.29 * sum(heights)), dpi=110, layout="constrained")
+    figure = plt.figure(figsize=(11 if len(shown) > 1 else 9, 0.9 + 0.29 * sum(heights)), dpi=110, layout="constrained")
     axes = figure.subplots(len(lines), min(len(shown), TOGETHER), squeeze=False, sharex=True, height_ratios=heights)
     signs = {}
     for axis, one in zip(axes.flat, shown):
@@ -41,6 +42,7 @@ def accuracy_figure(records: pd.DataFrame, sections: Sequence[Section], tier: st
         f"Accuracy of each method, a panel a task (tier {tier}). "
         + " ".join(f"{one.title.removesuffix(f' (tier {tier})')}: {headline(one)}." for one in shown)
     )
+    plt.close(figure)  # shown where it is asked for, not where it is made
     return figure
 
 

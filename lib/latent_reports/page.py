@@ -112,7 +112,7 @@ def opened(section: Section) -> str:
     """Markdown of a table with its title and notes, for a lesson: a main table in brief; no word on whose code made the
     records, which every edit changes."""
     shown = brief(section) if section.name else section
-    return _markdown(replace(shown, table=shown.table.drop(columns="code", errors="ignore")))
+    return _markdown(replace(shown, table=shown.table.drop(columns="code", errors="ignore"))).rstrip()
 
 
 def folded(title: str, markdown: str) -> str:
@@ -127,13 +127,11 @@ def bullets(notes: Sequence[str]) -> str:
 
 def contents(tables: Sequence[Section]) -> str:
     """Markdown: the report's chapters, each of which opens to its tables that have a record, with their number of rows."""
-    there = [table for table in tables if not table.empty]
-    chapters = [(name, [table for table in there if table.chapter == name]) for name in CHAPTERS]
-    told = [
-        folded(f"{name}: {_counted(len(some), 'table')}", bullets([f"{t.title}: {_counted(len(t.table), 'row')}" for t in some]))
-        for name, some in chapters
-        if some
-    ]
+    told = []
+    for name in CHAPTERS:
+        lines = [f"{one.title}: {_counted(len(one.table), 'row')}" for one in tables if one.chapter == name and not one.empty]
+        if lines:
+            told.append(folded(f"{name}: {_counted(len(lines), 'table')}", bullets(lines)))
     return "\n\n".join(told)
 
 
