@@ -30,7 +30,7 @@ def accuracy_figure(records: pd.DataFrame, sections: Sequence[Section], tier: st
     heights = [max(len(one.table) for one in line) + 2 for line in lines]
     figure = plt.figure(figsize=(11 if len(shown) > 1 else 9, 0.9 + 0.29 * sum(heights)), dpi=110, layout="constrained")
     axes = figure.subplots(len(lines), min(len(shown), TOGETHER), squeeze=False, sharex=True, height_ratios=heights)
-    signs = {}
+    signs: dict[str, str] = {}
     for axis, one in zip(axes.flat, shown):
         signs |= _panel(axis, one, here[here.section == one.name])
         axis.tick_params(labelbottom=True)
