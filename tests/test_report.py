@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latent_probes.planning import Outcome
-from latent_reports.page import BEGIN, END, readme_block, slug, update_readme, write_report
+from latent_reports.page import BEGIN, END, contents, fair_first, opened, readme_block, slug, update_readme, write_report
 from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
 from latent_reports.thoughts import FRONTIER
@@ -276,6 +276,25 @@ def test_the_report_can_be_found_through(folder):
     headings = {slug(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#")}
     assert {*re.findall(r"\(#([^)]+)\)", text)} <= headings
     assert text.index("Aim: Coconut at least 30 points above") < text.index("## Contents") < text.index("| CoT |")
+
+
+def test_rows_that_were_trained_as_long_stand_first(folder):
+    """None is lost, and the one that they are compared with leads or follows as in the table."""
+    write(folder, "arithmetic-pause", 0, steps=99)
+    (table,) = (s for s in build_sections(load_table(folder), RUNS) if s.name == "arithmetic")
+    fair, there = fair_first(table).table, table.table
+    assert sorted(fair.method) == sorted(there.method)
+    assert [*fair.method].index("Pause tokens") == len(fair) - 1 > [*there.method].index("Pause tokens")
+
+
+def test_the_lesson_lists_what_the_report_holds(folder):
+    write(folder, "graph-cot", 0)
+    tables = build_sections(load_table(folder), [*RUNS, Run("paper", "02_x", "gsm8k-cot", {}, 0)])
+    told = contents(tables)
+    assert "Main tables: 2 tables" in told and f"Arithmetic, GSM8k-Aug in miniature (tier tiny): {len(NAMES)} rows" in told
+    assert "1 row" in told and "tier paper" not in told
+    shown = opened(next(table for table in tables if table.name == "arithmetic"))
+    assert "| 60.0 ± 14.1 |" in shown and "| code |" not in shown and "minutes" not in shown, "what edits change, what it cost"
 
 
 def test_figures_say_what_they_show(tmp_path):

@@ -16,9 +16,10 @@ from latent_reports.held import CHAPTER as PROBES
 from latent_reports.ladder import CHAPTER as LADDER
 from latent_reports.papers import MARKS, PAPERS
 from latent_reports.significance import WHAT_IS_NOISE
-from latent_reports.tables import AIMS, MAIN, Section
+from latent_reports.tables import AIMS, MAIN, NONE, Section
 from latent_runs.records import replace_block, write_atomic
 
+AGAINST = "against "  # how a main table's column begins that holds differences from No-CoT
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 HOW_TO_READ = (
     "Accuracy: mean ± standard deviation over seeds. New tokens: thoughts and what is written, its end included; `<bot>` and "
@@ -36,6 +37,7 @@ HOW_TO_READ = (
 )
 CHAPTERS = [PAGE, MAIN, LADDER, *(paper.name for paper in PAPERS), PROBES, "Machines", "Records"]
 IN_SHORT, IN_SHORT_LINES = "In short", 10
+BRIEF = 11  # columns of a main table that a reader sees at once; those on the right say what it cost
 HOW, NOT_YET = "How to read the tables", "Not recorded yet"
 
 
@@ -83,13 +85,58 @@ def not_yet(tables: Sequence[Section]) -> list[str]:
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
     """The tables with aims, without the columns on the right, and the figure, between the markers."""
     main = [table for table in tables if table.tier == tier and table.name in AIMS]
-    brief = [_markdown(replace(table, table=table.table.iloc[:, :11])) for table in main]
-    return "\n\n".join([BEGIN, HOW_TO_READ, *brief, f"![Accuracy by method and task]({figure})", END])
+    shown = [_markdown(brief(table)) for table in main]
+    return "\n\n".join([BEGIN, HOW_TO_READ, *shown, f"![Accuracy by method and task]({figure})", END])
 
 
 def update_readme(readme: str | Path, tables: Sequence[Section], figure: str) -> None:
     """Put `readme_block` in place of what stands between the markers. Raises `ValueError` without markers."""
     replace_block(readme, readme_block(tables, figure))
+
+
+def brief(section: Section) -> Section:
+    """Without the columns on the right, for README and the lesson."""
+    return replace(section, table=section.table.iloc[:, :BRIEF])
+
+
+def fair_first(section: Section) -> Section:
+    """A main table whose rows that are compared with No-CoT, as both were trained for as many steps, stand on top below it."""
+    rows, against = section.table, [name for name in section.table if str(name).startswith(AGAINST)]
+    if not against:
+        return section
+    fair = rows[against[0]].ne(NONE) | rows.method.eq(against[0].removeprefix(AGAINST))
+    return replace(section, table=rows.loc[fair[fair].index.append(fair[~fair].index)])
+
+
+def opened(section: Section) -> str:
+    """Markdown of a table with its title and notes, for a lesson: a main table in brief; no word on whose code made the
+    records, which every edit changes."""
+    shown = brief(section) if section.name else section
+    return _markdown(replace(shown, table=shown.table.drop(columns="code", errors="ignore"))).rstrip()
+
+
+def folded(title: str, markdown: str) -> str:
+    """Markdown that opens with a click."""
+    return f"<details><summary>{html.escape(title)}</summary>\n\n{markdown}\n\n</details>"
+
+
+def bullets(notes: Sequence[str]) -> str:
+    """Sentences as Markdown, none of whose signs are taken for markup."""
+    return "\n".join(f"- {_safe(note)}" for note in notes)
+
+
+def contents(tables: Sequence[Section]) -> str:
+    """Markdown: the report's chapters, each of which opens to its tables that have a record, with their number of rows."""
+    told = []
+    for name in CHAPTERS:
+        lines = [f"{one.title}: {_counted(len(one.table), 'row')}" for one in tables if one.chapter == name and not one.empty]
+        if lines:
+            told.append(folded(f"{name}: {_counted(len(lines), 'table')}", bullets(lines)))
+    return "\n\n".join(told)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def slug(title: str) -> str:
@@ -98,14 +145,14 @@ def slug(title: str) -> str:
 
 
 def _as_markdown(chapters, lines: list[str], missing: list[str], figures: Mapping[str, Figure]) -> str:
-    text = ["# Results", f"## {IN_SHORT}", _listed(lines), "## Contents"]
+    text = ["# Results", f"## {IN_SHORT}", bullets(lines), "## Contents"]
     text.append("\n".join(f"- [{name}](#{slug(name)}): " + ", ".join(f"[{_safe(t.title)}](#{slug(t.title)})" for t in some)
                           for name, some in chapters))  # fmt: skip
     text += [f"![{_told(name, figure)}]({name}.png)" for name, figure in figures.items()]
     text += [f"## {HOW}", HOW_TO_READ]
     for name, some in chapters:
         text += [f"## {name}", *map(_markdown, some)]
-    return "\n\n".join([*text, *([f"## {NOT_YET}", _listed(missing)] if missing else [])]) + "\n"
+    return "\n\n".join([*text, *([f"## {NOT_YET}", bullets(missing)] if missing else [])]) + "\n"
 
 
 def _as_html(chapters, lines: list[str], missing: list[str], figures: Mapping[str, Figure]) -> str:
@@ -154,10 +201,6 @@ def _items(notes: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>"
 
 
-def _listed(notes: Sequence[str]) -> str:
-    return "\n".join(f"- {_safe(note)}" for note in notes)
-
-
 def _safe(text: object) -> str:
     return re.sub(r"([|\[\]`*\\])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
@@ -166,4 +209,4 @@ def _markdown(section: Section) -> str:
     rule = ["---", *["---:"] * (section.table.shape[1] - 1)]
     rows = [[*section.table.columns], rule, *(map(_safe, row) for row in section.table.itertuples(index=False))]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join([f"### {_safe(section.title)}", lines, _listed(section.notes)])
+    return "\n\n".join([f"### {_safe(section.title)}", lines, bullets(section.notes)])
