@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from latent_reports.bars import accuracy_figure, chance, headline
+from latent_reports.bars import accuracy_figure, headline
 from latent_reports.papers import beside
+from latent_reports.significance import chance
 from latent_reports.tables import build_sections
 from latent_runs.plan import Run
 

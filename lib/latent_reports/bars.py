@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from latent_cot.methods import TITLES
 from latent_reports.page import AGAINST
 from latent_reports.papers import SECTIONS, beside
+from latent_reports.significance import chance
 from latent_reports.tables import MAIN, NONE, Section
-from latent_tasks import GENERATED, load_task
 
 BAR, DOT, INK = "#9ecae1", "#08519c", "0.15"
 TOGETHER = 2  # panels side by side
@@ -57,14 +57,6 @@ def headline(section: Section) -> str:
             return f"Coconut {column}: {interval}{end}"
     accuracy = rows["accuracy %"]
     return f"% right: Coconut {accuracy['Coconut']}, CoT {accuracy.get('CoT', 'not asked for')}"
-
-
-def chance(rows: pd.DataFrame) -> float | None:
-    """What guessing gets, as the records say, else as the generated task says now; None where nobody knows."""
-    if (said := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
-        return float(said.max())
-    tasks = {*rows.get("parameters.task", pd.Series(dtype=object)).dropna()} & {*GENERATED}
-    return load_task(tasks.pop(), sizes={"test": 500}).chance if len(tasks) == 1 else None
 
 
 def _panel(axis: Axes, section: Section, rows: pd.DataFrame) -> dict[str, str]:

@@ -191,24 +191,24 @@ def _fixed(rows: pd.DataFrame, found: dict[int, np.ndarray], seeds: Sequence[int
 
 def _at_floor(rows: pd.DataFrame, found: dict[int, np.ndarray], seeds: Sequence[int], measure: Measure) -> bool:
     """Is a row's accuracy no more than guessing gets, but for the luck of its problems?"""
-    chance, digits = _chance(rows), [found[seed] for seed in seeds]
-    if chance is None or not measure.column.endswith("accuracy") or len(digits[0]) < 2:
+    guessed, digits = chance(rows), [found[seed] for seed in seeds]
+    if guessed is None or not measure.column.endswith("accuracy") or len(digits[0]) < 2:
         return False
-    return float(np.mean([one.mean() for one in digits])) / measure.factor <= _guessed(chance, len(digits[0]))
+    return float(np.mean([one.mean() for one in digits])) / measure.factor <= _guessed(guessed, len(digits[0]))
 
 
 def at_floor(rows: pd.DataFrame) -> bool:
     """Is the accuracy of a row's records, on average, no more than guessing gets, but for the luck of its problems?"""
-    chance = _chance(rows)
-    return chance is not None and float(rows["metrics.accuracy"].mean()) <= _guessed(chance, int(rows.n_evaluated.min()))
+    guessed = chance(rows)
+    return guessed is not None and float(rows["metrics.accuracy"].mean()) <= _guessed(guessed, int(rows.n_evaluated.min()))
 
 
-def _guessed(chance: float, n: int) -> float:
+def _guessed(share: float, n: int) -> float:
     """The share of n problems that guessing gets right at most, in 97.5 of 100 cases."""
-    return float(binom.ppf(1 - LEVEL / 2, n, chance)) / n
+    return float(binom.ppf(1 - LEVEL / 2, n, share)) / n
 
 
-def _chance(rows: pd.DataFrame) -> float | None:
+def chance(rows: pd.DataFrame) -> float | None:
     """What guessing gets: as the records say, else (older ones do not) as the generated task says now."""
     if (said := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
         return float(said.max())
