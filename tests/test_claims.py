@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -159,7 +160,10 @@ def test_fewer_than_three_common_seeds_are_not_judged(tmp_path):
     assert verdicts(tmp_path, *claims) == ["not judged"] * 4
     rows, notes = table(tmp_path, *claims)
     assert "seeds 1, 2 of both: not judged (tier tiny)." in notes[0] and rows["Y"]["seeds"] == "3"
-    assert rows["Y"]["against X"].endswith("points, seeds 1, 2 of both: not judged")
+    form = r"([+-][\d.]+) points \(([\d.]+) against ([\d.]+)\), seeds 1, 2 of both: not judged"
+    told = re.fullmatch(form, rows["Y"]["against X"])
+    gap, mine, other = map(float, told.groups())
+    assert gap == pytest.approx(mine - other, abs=0.11), "of the same seeds, though each row's mean is of all its own"
     assert "no seed in common" in rows["Z"]["against X"]
     write(tmp_path, "a-x", 0, digits(0.9, "x"))
     assert verdicts(tmp_path, *claims[:2]) == ["agrees", "not judged"]

@@ -62,6 +62,7 @@ class Difference:
     of_both: bool = True  # these are all seeds of either row
     at_floor: bool = False
     judged: bool = True  # are there seeds enough?
+    first: float = float("nan")  # the first row's mean over these seeds
     low: float = field(init=False, default=float("nan"))
     high: float = field(init=False, default=float("nan"))
 
@@ -85,6 +86,8 @@ class Difference:
         seeds = f"{n} seed{'s' * (n > 1)}" if self.of_both else f"seed{'s' * (n > 1)} {', '.join(map(str, self.seeds))} of both"
         seeds = seeds if n else "no seed in common"
         mean = f"{self.mean:{form}} {self.measure.unit}"
+        if n and not self.of_both:  # a row's mean over all of its seeds is another number
+            mean += f" ({self.first:{self.measure.form}} against {self.first - self.mean:{self.measure.form}})"
         if not self.judged:
             return f"{mean}, {seeds}: not judged"
         floor = ", at the floor" * self.at_floor
@@ -106,15 +109,16 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame, measure: Measure = ACCU
     if not seeds:
         return Difference(measure, _mean(mine) - _mean(other), of_both=False, judged=False)
     gaps = np.array([mine[seed].mean() - other[seed].mean() for seed in seeds])
+    first = float(np.mean([mine[seed].mean() for seed in seeds]))
     fixed = [one for one in (_fixed(ours, mine, seeds), _fixed(theirs, other, seeds)) if one is not None]
     if len(fixed) == 2 and _problems(ours) == _problems(theirs) and fixed[0].shape == fixed[1].shape:
         fixed = [fixed[0] - fixed[1]]
     if len(seeds) < SEEDS:
         alone = [of_seeds(one.mean(0)) for one in fixed]  # each problem a draw
-        return Difference(measure, float(gaps.mean()), alone, seeds, both, judged=False)
+        return Difference(measure, float(gaps.mean()), alone, seeds, both, judged=False, first=first)
     parts = [of_seeds(gaps), *map(of_problems, fixed)]
     floor = all(_at_floor(rows, found, seeds, measure) for rows, found in ((ours, mine), (theirs, other)))
-    return Difference(measure, float(gaps.mean().round(9)), parts, seeds, both, floor)
+    return Difference(measure, float(gaps.mean().round(9)), parts, seeds, both, floor, first=first)
 
 
 def judge(found: Difference | None, above: bool = True, margin: float | None = None) -> Opinion:
