@@ -63,6 +63,14 @@ def test_the_figure_names_every_line_that_it_has_and_no_other():
     assert "steps" in figure.get_label()
 
 
+def test_of_one_number_of_steps_every_seed_is_a_dot():
+    found = records(3)
+    (axis,) = ladder_figure(found[found.variant.str.startswith("ladder_4")]).axes
+    own = [line for line in axis.get_lines() if line.get_label() == "its own"]
+    assert [len(line.get_xdata()) for line in own] == [3] * 4, "a row a supervision, a dot a seed"
+    assert [text.get_text() for text in axis.get_yticklabels()][-1] == SUPERVISION["coconut"]
+
+
 def test_without_records_there_is_no_figure_and_a_table_of_missing_ones():
     none = records(1).iloc[:0]
     assert ladder_figure(none) is None and rungs(none).empty

@@ -110,16 +110,44 @@ def _door(by: dict, steps: Sequence[int]) -> list[str]:
 
 
 def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
-    """Accuracy against the number of steps, a line a supervision, named at its end, a band over seeds, chance dashed."""
+    """Accuracy against the number of steps, a line a supervision, named at its end, a band over seeds, chance dashed. Of one
+    number of steps, a row a supervision, every seed a dot. None without records."""
     rows = rungs(records)
     rows = rows[rows.tier == tier]
     if rows.empty:
         return None
+    names = [name for name in SUPERVISION if name in {*rows.supervision}]
+    rows = rows.assign(correct=100 * rows["metrics.accuracy"].astype(float))
+    return _dots(rows, names) if rows.steps.nunique() == 1 else _lines(rows, names)
+
+
+def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(8.5, 1.2 + 0.3 * len(names)), dpi=110, layout="constrained")
+    axis = figure.add_subplot()
+    for y, name in enumerate(names):
+        here = rows[rows.supervision == name]
+        swapped = 100 * here.get("metrics.controls.swapped", pd.Series(dtype=float)).dropna().astype(float)
+        axis.plot(swapped, [y] * len(swapped), "o", mfc="w", mec="C1", ms=6, clip_on=False, label="another problem's thoughts")
+        axis.plot(here.correct, [y] * len(here), "o", color="C0", ms=6, clip_on=False, alpha=0.8, label="its own")
+    if (chance := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
+        axis.axvline(100 * chance.max(), color="0.4", ls="--", lw=1, label="chance")
+    axis.set(xlim=(0, 103), xlabel="correct, %; a dot a seed", ylim=(len(names) - 0.5, -0.5))
+    axis.set_yticks(range(len(names)), [SUPERVISION[name] for name in names])
+    axis.grid(axis="y", color="0.92")
+    handles, labels = axis.get_legend_handles_labels()
+    one_of_each = dict(zip(labels, handles))
+    figure.legend(one_of_each.values(), one_of_each.keys(), loc="outside lower center", ncols=3, frameon=False)
+    steps = _steps(int(rows.steps.iloc[0]))
+    axis.set_title(f"{steps}: who tosses a coin, and who needs its own thoughts?", size=11, loc="left")
+    sns.despine(figure)
+    figure.set_label(f"Accuracy at {steps} that hang on one another, a row for each kind of supervision, a dot a seed")
+    return figure
+
+
+def _lines(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(10, 5.2), dpi=110, layout="constrained")
     axis = figure.add_subplot()
-    names = [name for name in SUPERVISION if name in {*rows.supervision}]
     colours = dict(zip(names, sns.color_palette("husl", len(names))))
-    rows = rows.assign(correct=100 * rows["metrics.accuracy"].astype(float))
     marks = ["o", "s", "D", "^", "v", "P", "X"]
     sns.lineplot(rows, x="steps", y="correct", hue="supervision", hue_order=names, style="supervision", style_order=names,
                  markers={name: marks[i % len(marks)] for i, name in enumerate(names)}, dashes=False, palette=colours,
