@@ -87,7 +87,7 @@ def load_table(folder: str | Path) -> pd.DataFrame:
     if (twice := records[records.duplicated(["tier", "id"])]).size:
         raise ValueError(f"more than one record of the same run below {folder}: {', '.join(twice.id)}")
     for (tier, _, variant), seeds in records[records.trusted.astype(bool)].groupby(["tier", "notebook", "variant"]):
-        settings = seeds.filter(like="parameters.").drop(columns=OF_A_SEED, errors="ignore")
+        settings = seeds.filter(like="parameters.").drop(columns=OF_A_SEED, errors="ignore").dropna(axis=1, how="all")
         if differ := [name for name in settings if settings[name].dropna().astype(str).nunique() > 1]:
             raise ValueError(f"{tier}, {variant}: seeds of different settings cannot be averaged: {', '.join(differ)}")
     rows = {(row["tier"], row["id"]): row for row in records.to_dict("records")}
