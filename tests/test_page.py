@@ -19,12 +19,13 @@ from latent_probes.probing import add_noise, overwrite, read_along, remove
 from latent_runs.trained import method_of
 from latent_tasks import GENERATED, Problem, load_task
 from latent_views.bundle import built
+from latent_views.exported import asked_alike
 from latent_views.ready import load, recorded
 from latent_views.thinkers import Thinker
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with its driver here (apt install chromium-driver)")
 
-SHIPPED = {f"{record['variant']}--s{record['seed']}": (path, record) for path, record in recorded().items()}
+SHIPPED = {f"{record['variant']}--s{record['seed']}": (path, record) for path, record in asked_alike(recorded()).items()}
 THINKERS = {name: path for name, (path, record) in SHIPPED.items() if method_of(record).n_thoughts}
 GRAPH, CODI = "graph-coconut_mixed--s0", "arithmetic-codi--s0"
 MANY = {GRAPH: 1000, CODI: 1000}  # problems; of the other models 100
@@ -72,6 +73,12 @@ ASKED = """((model) => arguments[1].map((question) => {
 
 def numbers(packed):
     return [numbers(one) for one in packed] if isinstance(packed, list) else np.frombuffer(base64.b64decode(packed), "<f4")
+
+
+def test_a_model_that_is_asked_other_questions_is_left_to_the_lessons(page):
+    left_out = {path.parent.name for path in recorded()} - {*SHIPPED}
+    assert left_out == {"ladder_4-coconut--s0", "ladder_4-codi--s0"}
+    assert {*page.script("latent.data.models.map((model) => model.id)")} == {*SHIPPED}
 
 
 # --- the models are PyTorch's --------------------------------------------------------------------------------------

@@ -33,9 +33,21 @@ def page_data(folder: Path = RECORDED) -> dict[str, Any]:
     found = {path: record for path, record in recorded(folder).items() if record["parameters"]["task"] in TASKS}
     if not found:
         raise ValueError(f"no trained model below {folder}: run `make record` first")
-    models = [model_data(path, record) for path, record in found.items()]
+    models = [model_data(path, record) for path, record in asked_alike(found).items()]
     tasks = {name: _problems(name, models) for name in sorted({model["task"] for model in models})}
     return {"models": models, "tasks": tasks}
+
+
+def asked_alike(found: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Mapping[str, Any]]:
+    """Those of each task that are asked what its first one is: the page has one set of questions a task."""
+    first: dict[str, dict[str, Any]] = {}
+    kept = {}
+    for path, record in found.items():
+        name = record["parameters"]["task"]
+        options = task_options(name, Data(**record["parameters"]["data"]).options)
+        if first.setdefault(name, options) == options:
+            kept[path] = record
+    return kept
 
 
 def model_data(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
