@@ -110,10 +110,11 @@ def peak(run: Run, n_problems: int = 256) -> dict:
 
 
 def parity(device: str) -> str:
-    """What pytest says of the official implementations' golden cases on `device`, in its own closing words."""
+    """What pytest says of the official implementations' golden cases on `device`, its closing words, and what failed."""
     tests = ROOT / "tests" / "test_parity.py"
     if not tests.is_file():
         return "no tests beside an installed package"
     command = [sys.executable, "-m", "pytest", str(tests), "-q", "-p", "no:cacheprovider", "--color=no", f"--device={device}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return (done.stdout.strip() or done.stderr.strip()).splitlines()[-1].strip("= ")
+    said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return "; ".join([said[-1].strip("= "), *(line for line in said if line.startswith(("FAILED", "ERROR")))])
