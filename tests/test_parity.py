@@ -254,7 +254,7 @@ def test_a_folder_may_have_some_kinds_of_cases_but_not_none(tmp_path):
     """Kinds that are absent are skipped, with the reason; an empty folder is an error."""
     with pytest.raises(pytest.UsageError, match=f"{tmp_path} has no golden case"):
         pytest_generate_tests(SimpleNamespace(config=SimpleNamespace(getoption=lambda _: tmp_path), fixturenames=()))
-    command = [sys.executable, "-m", "pytest", __file__, "-q", "-rs", "-k", "loss", "--golden", tmp_path]
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-rs", "-k", "loss", "--color=no", "--golden", tmp_path]
     for path in (Path(__file__).parent / "golden").glob("softcot_*"):
         shutil.copy(path, tmp_path)
     some = subprocess.run(command, capture_output=True, text=True)
