@@ -136,7 +136,8 @@ def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     axis.grid(axis="y", color="0.92")
     handles, labels = axis.get_legend_handles_labels()
     one_of_each = dict(zip(labels, handles))
-    figure.legend(one_of_each.values(), one_of_each.keys(), loc="outside lower center", ncols=3, frameon=False)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.3, -0.16), "ncols": 3, "frameon": False}
+    axis.legend(one_of_each.values(), one_of_each.keys(), **below)
     steps = _steps(int(rows.steps.iloc[0]))
     axis.set_title(f"{steps}: who tosses a coin, and who needs its own thoughts?", size=11, loc="left")
     sns.despine(figure)
@@ -165,6 +166,7 @@ def _lines(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
         xlabel="steps that hang on one another", ylabel="correct, %", ylim=(0, 103), xticks=sorted({*rows.steps.astype(int)})
     )
     axis.set_xlim(0.8, rows.steps.max() + 2.6)
+    axis.set_title("Whose accuracy holds when more steps hang on one another?", size=11, loc="left")
     sns.despine(figure)
     figure.set_label(
         "Accuracy by number of steps that hang on one another, a line for each kind of supervision, band over seeds"
