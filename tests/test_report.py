@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latent_probes.planning import Outcome
+from latent_reports.ladder import ladder_sections
 from latent_reports.page import BEGIN, END, contents, fair_first, opened, readme_block, slug, update_readme, write_report
 from latent_reports.significance import ALONE, BATCHED
 from latent_reports.tables import DONOR, FLOPS, MISSING, NONE, PAPER, build_sections, load_table, place
@@ -323,6 +324,7 @@ def test_readme_shows_what_the_recorded_records_say():
     if load_results(RECORDED).empty or not readme.is_file():
         pytest.skip("no recorded runs or no README yet")
     runs = [run for path in RECORDED.parent.glob("*.yaml") for run in read_grid(grid_path(path.stem))]
-    block = readme_block(build_sections(load_table(RECORDED), runs), FIGURE)
+    records = load_table(RECORDED)
+    block = readme_block([*build_sections(records, runs), *ladder_sections(records, runs)], FIGURE)
     assert block in readme.read_text(encoding="utf-8"), "run `make report`"
     assert (ROOT / FIGURE).is_file()
