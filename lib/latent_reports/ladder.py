@@ -5,14 +5,14 @@ trained (LOG.md, "The ladder's rule").
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from latent_reports.significance import corrected, difference, judge
+from latent_reports.significance import Difference, Verdict, chance, corrected, difference, judge
 from latent_reports.tables import MISSING, Section, cell, provenance
 from latent_runs.plan import Run
 
@@ -85,28 +85,27 @@ def _seeds(rows: pd.DataFrame) -> str:
 
 
 def _learned(by: dict, steps: Sequence[int]) -> list[str]:
-    """At each number of steps, what is above the answer alone, and what is not; corrected over all of these."""
-    told = [name for name in SUPERVISION if name not in ("no_cot", "cot")]
-    asked = [(n, name) for n in steps for name in told if {(n, name), (n, "no_cot")} <= by.keys()]
-    found = [difference(by[at], by[at[0], "no_cot"]) for at in asked]
-    lines: dict[tuple[int, str], list[str]] = {}
-    for (n, name), gap, verdict in zip(asked, found, corrected(judge(one) for one in found)):
-        if gap is not None:
-            lines.setdefault((n, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
-    alone = SUPERVISION["no_cot"]
+    """At each number of steps, what is above the answer alone, and what is not."""
+    alone, lines = SUPERVISION["no_cot"], dict[tuple[int, str], list[str]]()
+    for n, name, _, gap, verdict in _judged(by, [(n, name, "no_cot") for n in steps for name in SUPERVISION if name != "cot"]):
+        lines.setdefault((n, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
     return [f"{_steps(n)}, above {alone}: {verdict}: {'; '.join(some)}." for (n, verdict), some in lines.items()]
 
 
 def _door(by: dict, steps: Sequence[int]) -> list[str]:
-    """At each number of steps: is CODI above No-CoT, and above CODI without distillation? Corrected over all of these."""
-    asked = [(n, other) for n in steps for other in OPPONENTS if {(n, DOOR), (n, other)} <= by.keys()]
-    found = [difference(by[n, DOOR], by[n, other]) for n, other in asked]
-    verdicts = corrected(judge(one) for one in found)
+    """At each number of steps: is CODI above No-CoT, and above CODI without distillation?"""
     return [
         f"{_steps(n)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
-        for (n, other), gap, verdict in zip(asked, found, verdicts)
-        if gap is not None
+        for n, _, other, gap, verdict in _judged(by, [(n, DOOR, other) for n in steps for other in OPPONENTS])
     ]
+
+
+def _judged(by: dict, asked: Iterable[tuple[int, str, str]]) -> list[tuple[int, str, str, Difference, Verdict]]:
+    """Is the first row above the second? Of the pairs that both have records; corrected over all of these."""
+    found = [(n, one, other, difference(by[n, one], by[n, other])) for n, one, other in asked
+             if one != other and {(n, one), (n, other)} <= by.keys()]  # fmt: skip
+    there = [(n, one, other, gap) for n, one, other, gap in found if gap]
+    return [(*pair, verdict) for pair, verdict in zip(there, corrected(judge(pair[-1]) for pair in there))]
 
 
 def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
@@ -129,8 +128,8 @@ def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
         swapped = 100 * here.get("metrics.controls.swapped", pd.Series(dtype=float)).dropna().astype(float)
         axis.plot(swapped, [y] * len(swapped), "o", mfc="w", mec="C1", ms=6, clip_on=False, label="another problem's thoughts")
         axis.plot(here.correct, [y] * len(here), "o", color="C0", ms=6, clip_on=False, alpha=0.8, label="its own")
-    if (chance := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
-        axis.axvline(100 * chance.max(), color="0.4", ls="--", lw=1, label="chance")
+    if (guess := chance(rows)) is not None:
+        axis.axvline(100 * guess, color="0.4", ls="--", lw=1, label="chance")
     axis.set(xlim=(0, 103), xlabel="correct, %; a dot a seed", ylim=(len(names) - 0.5, -0.5))
     axis.set_yticks(range(len(names)), [SUPERVISION[name] for name in names])
     axis.grid(axis="y", color="0.92")
@@ -159,9 +158,9 @@ def _lines(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
         line = {"arrowstyle": "-", "color": colours[name], "lw": 0.6, "relpos": (0, 0.5)}
         at = (rows.steps.max() + 0.35, place)
         axis.annotate(SUPERVISION[name], (step, height), at, color=colours[name], va="center", size=9, arrowprops=line)
-    if (chance := rows.get("metrics.chance", pd.Series(dtype=float)).dropna()).size:
-        axis.axhline(100 * chance.max(), color="0.4", ls="--", lw=1)
-        axis.text(0.82, 100 * chance.max() - 1, "chance", color="0.4", size=9, va="top")
+    if (guess := chance(rows)) is not None:
+        axis.axhline(100 * guess, color="0.4", ls="--", lw=1)
+        axis.text(0.82, 100 * guess - 1, "chance", color="0.4", size=9, va="top")
     axis.set(
         xlabel="steps that hang on one another", ylabel="correct, %", ylim=(0, 103), xticks=sorted({*rows.steps.astype(int)})
     )
