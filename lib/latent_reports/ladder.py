@@ -135,8 +135,8 @@ def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     axis.grid(axis="y", color="0.92")
     handles, labels = axis.get_legend_handles_labels()
     one_of_each = dict(zip(labels, handles))
-    below = {"loc": "upper center", "bbox_to_anchor": (0.3, -0.16), "ncols": 3, "frameon": False}
-    axis.legend(one_of_each.values(), one_of_each.keys(), **below)
+    told, drawn = [*one_of_each], [*one_of_each.values()]
+    axis.legend(drawn, told, loc="upper center", bbox_to_anchor=(0.3, -0.16), ncols=3, frameon=False)
     steps = _steps(int(rows.steps.iloc[0]))
     axis.set_title(f"{steps}: who tosses a coin, and who needs its own thoughts?", size=11, loc="left")
     sns.despine(figure)
