@@ -6,6 +6,7 @@ trained (LOG.md, "The ladder's rule").
 
 import re
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -109,15 +110,15 @@ def _judged(by: dict, asked: Iterable[tuple[int, str, str]]) -> list[tuple[int, 
 
 
 def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
-    """Accuracy against the number of steps, a line a supervision, named at its end, a band over seeds, chance dashed. Of one
-    number of steps, a row a supervision, every seed a dot. None without records."""
+    """Accuracy against the number of steps, a panel a supervision, a band over seeds, chance dashed. Of one number of steps, a
+    row a supervision, every seed a dot. None without records."""
     rows = rungs(records)
     rows = rows[rows.tier == tier]
     if rows.empty:
         return None
     names = [name for name in SUPERVISION if name in {*rows.supervision}]
     rows = rows.assign(correct=100 * rows["metrics.accuracy"].astype(float))
-    return _dots(rows, names) if rows.steps.nunique() == 1 else _lines(rows, names)
+    return _dots(rows, names) if rows.steps.nunique() == 1 else _panels(rows, names)
 
 
 def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
@@ -144,30 +145,32 @@ def _dots(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _lines(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(10, 5.2), dpi=110, layout="constrained")
-    axis = figure.add_subplot()
-    colours = dict(zip(names, sns.color_palette("husl", len(names))))
-    marks = ["o", "s", "D", "^", "v", "P", "X"]
-    sns.lineplot(rows, x="steps", y="correct", hue="supervision", hue_order=names, style="supervision", style_order=names,
-                 markers={name: marks[i % len(marks)] for i, name in enumerate(names)}, dashes=False, palette=colours,
-                 errorbar=("pi", 100), legend=False, ax=axis)  # fmt: skip
-    ends = rows.groupby(["supervision", "steps"]).correct.mean().groupby("supervision").tail(1).reset_index()
-    places = np.linspace(3, 100, len(ends)) if len(ends) > 1 else ends.correct  # in the lines' order, and apart
-    for (name, step, height), place in zip(sorted(ends.itertuples(index=False), key=lambda end: end[2]), places):
-        line = {"arrowstyle": "-", "color": colours[name], "lw": 0.6, "relpos": (0, 0.5)}
-        at = (rows.steps.max() + 0.35, place)
-        axis.annotate(SUPERVISION[name], (step, height), at, color=colours[name], va="center", size=9, arrowprops=line)
-    if (guess := chance(rows)) is not None:
-        axis.axhline(100 * guess, color="0.4", ls="--", lw=1)
-        axis.text(0.82, 100 * guess - 1, "chance", color="0.4", size=9, va="top")
-    axis.set(
-        xlabel="steps that hang on one another", ylabel="correct, %", ylim=(0, 103), xticks=sorted({*rows.steps.astype(int)})
-    )
-    axis.set_xlim(0.8, rows.steps.max() + 2.6)
-    axis.set_title("Whose accuracy holds when more steps hang on one another?", size=11, loc="left")
+def _panels(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """A panel a supervision: where lines lie upon one another, side by side they can be told apart."""
+    across, guess = 4, chance(rows)
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(10.5, 0.7 + 1.75 * down), dpi=110, layout="constrained")
+    axes = [*figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat]
+    swapped = 100 * rows.get("metrics.controls.swapped", pd.Series(np.nan, rows.index)).astype(float)
+    rows, look = rows.assign(swapped=swapped), dict(errorbar=("pi", 100), legend=False)
+    for axis, name in zip(axes, names):
+        here = rows[rows.supervision == name]
+        if here.swapped.notna().any():
+            sns.lineplot(here, x="steps", y="swapped", color="C1", marker="o", mfc="w", mec="C1", ls=":", ax=axis, **look)
+        sns.lineplot(here, x="steps", y="correct", color="C0", marker="o", clip_on=False, ax=axis, **look)
+        if guess is not None:
+            axis.axhline(100 * guess, color="0.4", ls="--", lw=1)
+        axis.set_title(fill(SUPERVISION[name], 34, break_on_hyphens=False), size=9, loc="left")
+        axis.set(ylim=(0, 103), xticks=sorted({*rows.steps.astype(int)}), xlabel="", ylabel="correct, %")
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    figure.suptitle(
+        "Whose accuracy holds when more steps hang on one another? Blue: its own thoughts; orange: another problem's; "
+        "band: all seeds; dashed: chance", size=10, x=0.01, ha="left",
+    )  # fmt: skip
+    figure.supxlabel("steps that hang on one another", size=10)
     sns.despine(figure)
     figure.set_label(
-        "Accuracy by number of steps that hang on one another, a line for each kind of supervision, band over seeds"
+        "Accuracy by number of steps that hang on one another, a panel for each kind of supervision, band over seeds"
     )
     return figure
