@@ -3,7 +3,6 @@
 import copy
 import json
 import random
-import re
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +24,7 @@ from latent_cot.sequences import collate, encode
 from latent_cot.supervision import read_question, supervise_language
 from latent_cot.thoughts import think, think_in_parallel
 from latent_cot.training import TrainOptions, train
+from latent_reports import ladder
 from latent_runs.lesson import Lesson
 from latent_runs.plan import grid_path, read_grid
 from latent_runs.settings import nested, typed_parameters
@@ -229,25 +229,27 @@ def test_a_lora_model_starts_from_a_model_without(tmp_path):
 
 def test_each_rung_of_the_ladder_has_one_start_one_budget_and_a_thought_a_step():
     """So that rows of a rung differ in who writes the thoughts, what language remains and what is supervised alone."""
-    rungs: dict[int, dict[str, tuple]] = {}
+    rungs: dict[tuple[int, int], dict[str, tuple]] = {}
     for run in read_grid(grid_path("tiny")):
-        if (found := re.fullmatch(r"ladder_(\d)-(.+)", run.variant)) and found[2] != "cot":
+        if (found := ladder.ROW.fullmatch(run.variant)) and found[3] != "cot":
             told = nested(run.parameters)
             budget = Budget(steps=told["steps"], **told.get("training", {}), lr=told["lr"])
             made = make(told["method"], told.get("options", {}), budget)
             assert run.after and run.after.variant == f"ladder_{found[1]}-cot"
             n_steps = sum(stage.steps for stage in made.curriculum)
-            rungs.setdefault(int(found[1]), {})[found[2]] = (n_steps, made.n_thoughts, told["data"], told["model"]["n_layers"])
-    assert {*rungs} == {1, 2, 3, 4, 6}
-    for hops, rows in rungs.items():
+            rung = int(found[1]), int(found[2] or 1000)
+            rungs.setdefault(rung, {})[found[3]] = (n_steps, made.n_thoughts, told["data"], told["model"]["n_layers"])
+    assert {*rungs} == {*((hops, 1000) for hops in (1, 2, 3, 4, 6)), (3, 3000)}
+    assert "1,000 updates" in ladder.HOW
+    for (hops, updates), rows in rungs.items():
         thoughts = {name: n for name, (_, n, *_) in rows.items()}
-        assert {n_steps for n_steps, *_ in rows.values()} == {1000}, hops
+        assert {n_steps for n_steps, *_ in rows.values()} == {updates}, hops
         assert {n for name, n in thoughts.items() if name not in ("no_cot", "no_thought")} == {max(1, hops - 1)}
         assert {n for name, n in thoughts.items() if name in ("no_cot", "no_thought")} == {0}
         assert all(data["options"] == {"depth": hops, "width": 1} and layers == 2 for *_, data, layers in rows.values())
     telling = {run.variant for run in read_grid(grid_path("tiny")) if run.variant.startswith("ladder_") and not run.extra}
     assert telling == {f"ladder_4-{name}" for name in ("cot", "no_cot", "pause", "codi", "codi_decoder", "coconut")}
-    assert {*rungs[2]} == {*rungs[6]} > {"no_cot", "pause", "codi_free", "codi", "codi_decoder", "csft", "coconut"}
+    assert {*rungs[2, 1000]} == {*rungs[6, 1000]} > {"no_cot", "pause", "codi_free", "codi", "codi_decoder", "csft", "coconut"}
 
 
 def test_a_record_holds_the_validation_accuracy_that_settings_are_chosen_on(tmp_path):

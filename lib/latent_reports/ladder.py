@@ -1,7 +1,7 @@
 """The ladder: accuracy by number of steps, under each kind of supervision, where every step hangs on the one before.
 
-Rows `ladder_<steps>-<supervision>` of the tiny grid. What is asked of it, and by which rule, was written down before it was
-trained (LOG.md, "The ladder's rule").
+Rows `ladder_<steps>-<supervision>` of the tiny grid, and `ladder_<steps>_<updates>-…`, which train longer. What is asked of it,
+and by which rule, was written down before it was trained (LOG.md, "The ladder's rule").
 """
 
 import re
@@ -18,7 +18,10 @@ from latent_reports.tables import MISSING, Section, cell, provenance
 from latent_runs.plan import Run
 
 CHAPTER = "The ladder"
-HOW = "Accuracy %, mean ± standard deviation over seeds; behind the comma with another problem's thoughts."
+HOW = (
+    "Accuracy %, mean ± standard deviation over seeds; behind the comma with another problem's thoughts. "
+    "1,000 updates after CoT where no other number is named."
+)
 SUPERVISION = {  # variants, from what is told least to what is told most
     "no_cot": "the answer, no thoughts",
     "pause": "the answer, pause tokens",
@@ -34,14 +37,15 @@ SUPERVISION = {  # variants, from what is told least to what is told most
     "codi_trajectory": "the whole trajectory (after KaVa)",
     "cot": "the chain itself, in words (CoT)",
 }
-ROW = re.compile(r"ladder_(\d+)-(\w+)")
+ROW = re.compile(r"ladder_(\d+)(?:_(\d+))?-(\w+)")
+Rung = tuple[int, int]  # the number of steps, and of updates where it is another than the ladder's
 DOOR, OPPONENTS = "codi", ("no_cot", "codi_undistilled")  # a gain of the door: above both
 
 
 def rungs(records: pd.DataFrame) -> pd.DataFrame:
-    """The ladder's trusted records, with `steps` and `supervision`."""
+    """The ladder's trusted records, with `steps`, `updates` (0: the ladder's) and `supervision`."""
     at = records.variant.astype(str).str.extract(f"^{ROW.pattern}$")
-    found = records.assign(steps=pd.to_numeric(at[0]), supervision=at[1])
+    found = records.assign(steps=pd.to_numeric(at[0]), updates=pd.to_numeric(at[1]).fillna(0), supervision=at[2])
     return found[found.supervision.isin([*SUPERVISION]) & found.trusted.astype(bool)]
 
 
@@ -51,21 +55,23 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
     sections, found = [], rungs(records)
     for tier in dict.fromkeys(run.tier for run in runs):
         here = found[found.tier == tier]
-        of = [(int(at[1]), at[2], run.extra) for run in runs if run.tier == tier and (at := ROW.fullmatch(run.variant))]
-        there = {*zip(here.steps, here.supervision)}
-        planned = [(n, name) for n, name, extra in of if not extra or (n, name) in there]
+        of = [((int(at[1]), int(at[2] or 0)), at[3], run.extra) for run in runs
+              if run.tier == tier and (at := ROW.fullmatch(run.variant))]  # fmt: skip
+        there = {*zip(zip(here.steps, here.updates), here.supervision)}
+        planned = [(rung, name) for rung, name, extra in of if not extra or (rung, name) in there]
         if not planned:
             continue
-        steps = sorted({n for n, _ in planned})
-        by = {(n, name): here[(here.steps == n) & (here.supervision == name)] for n, name in planned}
+        ladder = sorted({rung for rung, _ in planned})
+        by = {(rung, name): here[(here.steps == rung[0]) & (here.updates == rung[1]) & (here.supervision == name)]
+              for rung, name in planned}  # fmt: skip
         lines = [
-            {"supervised": title, **{_steps(n): _cell(by[n, name]) for n in steps if (n, name) in by}}
+            {"supervised": title, **{_title(rung): _cell(by[rung, name]) for rung in ladder if (rung, name) in by}}
             | {"seeds": _seeds(here[here.supervision == name])}
             for name, title in SUPERVISION.items()
             if any(name == other for _, other in planned)
         ]
-        columns = ["supervised", *map(_steps, steps), "seeds"]
-        notes = [*_learned(by, steps), *_door(by, steps), HOW, provenance(tier, here)]
+        columns = ["supervised", *map(_title, ladder), "seeds"]
+        notes = [*_learned(by, ladder), *_door(by, ladder), HOW, provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
     return sections
@@ -80,32 +86,38 @@ def _steps(n: int) -> str:
     return f"{n} step{'s' * (n > 1)}"
 
 
+def _title(rung: Rung) -> str:
+    steps, updates = rung
+    return _steps(steps) + (f", {updates:,} updates" if updates else "")
+
+
 def _seeds(rows: pd.DataFrame) -> str:
-    counts = rows.groupby("steps").seed.nunique()
+    counts = rows.groupby(["steps", "updates"]).seed.nunique()
     return MISSING if counts.empty else "–".join(dict.fromkeys([str(counts.min()), str(counts.max())]))
 
 
-def _learned(by: dict, steps: Sequence[int]) -> list[str]:
-    """At each number of steps, what is above the answer alone, and what is not."""
-    alone, lines = SUPERVISION["no_cot"], dict[tuple[int, str], list[str]]()
-    for n, name, _, gap, verdict in _judged(by, [(n, name, "no_cot") for n in steps for name in SUPERVISION if name != "cot"]):
-        lines.setdefault((n, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
-    return [f"{_steps(n)}, above {alone}: {verdict}: {'; '.join(some)}." for (n, verdict), some in lines.items()]
+def _learned(by: dict, ladder: Sequence[Rung]) -> list[str]:
+    """On each rung, what is above the answer alone, and what is not."""
+    alone, lines = SUPERVISION["no_cot"], dict[tuple[Rung, str], list[str]]()
+    asked = [(rung, name, "no_cot") for rung in ladder for name in SUPERVISION if name != "cot"]
+    for rung, name, _, gap, verdict in _judged(by, asked):
+        lines.setdefault((rung, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
+    return [f"{_title(rung)}, above {alone}: {verdict}: {'; '.join(some)}." for (rung, verdict), some in lines.items()]
 
 
-def _door(by: dict, steps: Sequence[int]) -> list[str]:
-    """At each number of steps: is CODI above No-CoT, and above CODI without distillation?"""
+def _door(by: dict, ladder: Sequence[Rung]) -> list[str]:
+    """On each rung: is CODI above No-CoT, and above CODI without distillation?"""
     return [
-        f"{_steps(n)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
-        for n, _, other, gap, verdict in _judged(by, [(n, DOOR, other) for n in steps for other in OPPONENTS])
+        f"{_title(rung)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
+        for rung, _, other, gap, verdict in _judged(by, [(rung, DOOR, other) for rung in ladder for other in OPPONENTS])
     ]
 
 
-def _judged(by: dict, asked: Iterable[tuple[int, str, str]]) -> list[tuple[int, str, str, Difference, Verdict]]:
+def _judged(by: dict, asked: Iterable[tuple[Rung, str, str]]) -> list[tuple[Rung, str, str, Difference, Verdict]]:
     """Is the first row above the second? Of the pairs that both have records; corrected over all of these."""
-    found = [(n, one, other, difference(by[n, one], by[n, other])) for n, one, other in asked
-             if one != other and {(n, one), (n, other)} <= by.keys()]  # fmt: skip
-    there = [(n, one, other, gap) for n, one, other, gap in found if gap]
+    found = [(rung, one, other, difference(by[rung, one], by[rung, other])) for rung, one, other in asked
+             if one != other and {(rung, one), (rung, other)} <= by.keys()]  # fmt: skip
+    there = [(rung, one, other, gap) for rung, one, other, gap in found if gap]
     return [(*pair, verdict) for pair, verdict in zip(there, corrected(judge(pair[-1]) for pair in there))]
 
 
@@ -113,7 +125,7 @@ def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
     """Accuracy against the number of steps, a panel a supervision, a band over seeds, chance dashed. Of one number of steps, a
     row a supervision, every seed a dot. None without records."""
     rows = rungs(records)
-    rows = rows[rows.tier == tier]
+    rows = rows[(rows.tier == tier) & (rows.updates == 0)]
     if rows.empty:
         return None
     names = [name for name in SUPERVISION if name in {*rows.supervision}]
