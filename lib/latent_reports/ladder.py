@@ -65,12 +65,12 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
         by = {(rung, name): here[(here.steps == rung[0]) & (here.updates == rung[1]) & (here.supervision == name)]
               for rung, name in planned}  # fmt: skip
         lines = [
-            {"supervised": title, **{_title(rung): _cell(by[rung, name]) for rung in ladder if (rung, name) in by}}
+            {"supervised": told, **{title(rung): _cell(by[rung, name]) for rung in ladder if (rung, name) in by}}
             | {"seeds": _seeds(here[here.supervision == name])}
-            for name, title in SUPERVISION.items()
+            for name, told in SUPERVISION.items()
             if any(name == other for _, other in planned)
         ]
-        columns = ["supervised", *map(_title, ladder), "seeds"]
+        columns = ["supervised", *map(title, ladder), "seeds"]
         notes = [*_learned(by, ladder), *_door(by, ladder), HOW, provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
@@ -86,7 +86,8 @@ def _steps(n: int) -> str:
     return f"{n} step{'s' * (n > 1)}"
 
 
-def _title(rung: Rung) -> str:
+def title(rung: Rung) -> str:
+    """A rung in words: `3 steps`, and `3 steps, 3,000 updates` where these are not the ladder's."""
     steps, updates = rung
     return _steps(steps) + (f", {updates:,} updates" if updates else "")
 
@@ -102,13 +103,13 @@ def _learned(by: dict, ladder: Sequence[Rung]) -> list[str]:
     asked = [(rung, name, "no_cot") for rung in ladder for name in SUPERVISION if name != "cot"]
     for rung, name, _, gap, verdict in _judged(by, asked):
         lines.setdefault((rung, verdict), []).append(f"{SUPERVISION[name]} ({gap})")
-    return [f"{_title(rung)}, above {alone}: {verdict}: {'; '.join(some)}." for (rung, verdict), some in lines.items()]
+    return [f"{title(rung)}, above {alone}: {verdict}: {'; '.join(some)}." for (rung, verdict), some in lines.items()]
 
 
 def _door(by: dict, ladder: Sequence[Rung]) -> list[str]:
     """On each rung: is CODI above No-CoT, and above CODI without distillation?"""
     return [
-        f"{_title(rung)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
+        f"{title(rung)}, {SUPERVISION[DOOR]} above {SUPERVISION[other]}: {verdict}, {gap}."
         for rung, _, other, gap, verdict in _judged(by, [(rung, DOOR, other) for rung in ladder for other in OPPONENTS])
     ]
 
