@@ -185,6 +185,7 @@ def test_a_method_with_a_static_teacher_is_codi_but_for_its_teacher():
     expected = supervise_codi(reasoner, batch, plain.options, static)
     assert taught.supervise(reasoner, batch) == expected != plain.supervise(reasoner, batch)
     assert replace(taught, supervise=plain.supervise, options=plain.options) == plain
+    assert vars(taught.options) == vars(plain.options), "whoever asks for a setting finds it"
     problems = encoded(reasoner, 8)
     assert run_signature(reasoner, taught, problems, TrainOptions()) != run_signature(reasoner, plain, problems, TrainOptions())
 

@@ -32,6 +32,20 @@ def test_notebook_runs_in_short(path, tmp_path):
         assert set(recorded) >= set(known), "a parameter is not recorded"
 
 
+ELSEWISE = {  # what a lesson's parameters say can be set, and no default does
+    "a static teacher": ("04_codi_self_distillation", {"static_teacher": True, "options.teacher_weight": 0.0}),
+    "the last step dropped, on graphs": ("04_codi_self_distillation", {"task": "graph", "options.keep_last_step": False}),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWISE)
+def test_a_lesson_runs_as_its_parameters_offer(what, tmp_path):
+    notebook, given = ELSEWISE[what]
+    run_notebook(notebook, tmp_path / "x" / "smoke--s0", given | {"run.budget": 0.01})
+    (row,) = load_results(tmp_path).to_dict("records")
+    assert row["status"] == "smoke"
+
+
 @pytest.mark.parametrize("path", sorted(RECORDED.rglob(MODEL)), ids=lambda path: path.parent.name)
 def test_every_shipped_model_opens_in_the_first_notebook(path):
     """The code of its cells, one after another, with `shown` as a reader would set it."""

@@ -129,8 +129,13 @@ def codi(options: CodiOptions, budget: Budget) -> Method:
     return Method("codi", "projection", (stage,), supervise, options.n_thoughts, writes_chain=True, options=options)
 
 
+@dataclass(frozen=True)
+class StaticCodiOptions(CodiOptions):
+    """CODI's, for a teacher that stands still: by the name a checkpoint knows that another reasoner taught."""
+
+
 def with_static_teacher(made: Method, teacher: Reasoner) -> Method:
     """CODI with another reasoner as its teacher, which nobody trains (the paper's ablation)."""
     assert isinstance(made.options, CodiOptions)
     supervise = partial(supervise_codi, options=made.options, static=teacher)
-    return replace(made, supervise=supervise, options=(made.options, "static"))
+    return replace(made, supervise=supervise, options=StaticCodiOptions(**vars(made.options)))
