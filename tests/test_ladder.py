@@ -49,6 +49,18 @@ def test_a_gain_of_the_door_is_judged_against_both_opponents(seeds, verdict):
     assert not any("agrees" in note for note in judged if note.startswith("4 steps"))
 
 
+def test_a_gain_of_the_door_has_to_survive_the_settings_that_were_tried():
+    """Six seeds of ten learn: above no gain at all, and not beyond what a search among many settings may turn up."""
+    of = {"no_cot": [0.5] * 10, "codi_undistilled": [0.5] * 10, "codi": [0.99] * 6 + [0.5] * 4}
+    found = pd.DataFrame([record(3, name, seed, share) for name, each in of.items() for seed, share in enumerate(each)])
+    (section,) = ladder_sections(found, PLANNED)
+    judged = [note for note in section.notes if note.startswith(f"3 steps, {SUPERVISION['codi']} above")]
+    assert len(judged) == 2 and all("inside the noise" in note and "≈" not in note for note in judged)
+    other = found.assign(variant=found.variant.replace("ladder_3-codi", "ladder_3-coconut"))
+    (section,) = ladder_sections(other, PLANNED)
+    assert any("agrees" in note and SUPERVISION["coconut"] in note for note in section.notes), "of a row that nobody searched"
+
+
 def test_what_learns_is_told_from_what_does_not():
     (section,) = ladder_sections(records(5), PLANNED)
     of_four = {note.split(": ")[1]: note for note in section.notes if note.startswith("4 steps, above the answer")}

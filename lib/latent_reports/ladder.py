@@ -6,6 +6,7 @@ and by which rule, was written down before it was trained (LOG.md, "The ladder's
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from textwrap import fill
 
 import numpy as np
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 
 from latent_reports.significance import Difference, Verdict, chance, corrected, difference, judge
 from latent_reports.tables import MISSING, Section, cell, provenance
-from latent_runs.plan import Run
+from latent_runs.plan import Run, grid_path, read_grid
+from latent_runs.settings import nested
 
 CHAPTER = "The ladder"
 HOW = (
@@ -71,7 +73,8 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
             if any(name == other for _, other in planned)
         ]
         columns = ["supervised", *map(title, ladder), "seeds"]
-        notes = [*_learned(by, ladder), *_door(by, ladder), HOW, provenance(tier, here)]
+        corrected_for = f"The door's gain is corrected for the {_tried()} settings of it in `doors.yaml`, too."
+        notes = [*_learned(by, ladder), *_door(by, ladder), HOW, corrected_for, provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
     return sections
@@ -115,11 +118,23 @@ def _door(by: dict, ladder: Sequence[Rung]) -> list[str]:
 
 
 def _judged(by: dict, asked: Iterable[tuple[Rung, str, str]]) -> list[tuple[Rung, str, str, Difference, Verdict]]:
-    """Is the first row above the second? Of the pairs that both have records; corrected over all of these."""
+    """Is the first row above the second? Of the pairs that both have records; corrected over all of these, and where it is the
+    door's gain also for the settings of it that were tried."""
     found = [(rung, one, other, difference(by[rung, one], by[rung, other])) for rung, one, other in asked
              if one != other and {(rung, one), (rung, other)} <= by.keys()]  # fmt: skip
     there = [(rung, one, other, gap) for rung, one, other, gap in found if gap]
-    return [(*pair, verdict) for pair, verdict in zip(there, corrected(judge(pair[-1]) for pair in there))]
+    opinions = [judge(gap) for *_, gap in there]
+    opinions = [
+        opinion._replace(p=min(1.0, opinion.p * _tried())) if one == DOOR and opinion.p is not None else opinion
+        for (_, one, *_), opinion in zip(there, opinions)
+    ]
+    return [(*pair, verdict) for pair, verdict in zip(there, corrected(opinions))]
+
+
+@cache
+def _tried() -> int:
+    """The settings of the door among which one is searched (doors.yaml)."""
+    return sum(nested(run.parameters).get("options", {}).get("distill_weight", 0) > 0 for run in read_grid(grid_path("doors")))
 
 
 def ladder_figure(records: pd.DataFrame, tier: str = "tiny") -> Figure | None:
