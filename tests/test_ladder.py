@@ -73,7 +73,7 @@ def test_the_figure_has_a_panel_for_each_supervision_with_a_record_and_no_other(
     said = [axis.get_title("left").replace("\n", " ") for axis in figure.axes if axis.axison]
     assert said == [SUPERVISION[name] for name in ("no_cot", "codi_undistilled", "codi", "coconut")]
     lines = {title: len(axis.get_lines()) for title, axis in zip(said, figure.axes)}
-    assert set(lines.values()) == {3}, "its own thoughts, another problem's, chance"
+    assert set(lines.values()) == {4}, "its own thoughts, each seed's, another problem's, chance"
     assert "steps" in figure.get_label()
 
 

@@ -177,7 +177,7 @@ def _panels(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     """A panel a supervision: where lines lie upon one another, side by side they can be told apart."""
     across, guess = 4, chance(rows)
     down = -(-len(names) // across)
-    figure = Figure(figsize=(10.5, 0.7 + 1.75 * down), dpi=110, layout="constrained")
+    figure = Figure(figsize=(10.5, 0.9 + 1.75 * down), dpi=110, layout="constrained")
     axes = [*figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat]
     swapped = 100 * rows.get("metrics.controls.swapped", pd.Series(np.nan, rows.index)).astype(float)
     rows, look = rows.assign(swapped=swapped), dict(errorbar=("pi", 100), legend=False)
@@ -185,7 +185,8 @@ def _panels(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
         here = rows[rows.supervision == name]
         if here.swapped.notna().any():
             sns.lineplot(here, x="steps", y="swapped", color="C1", marker="o", mfc="w", mec="C1", ls=":", ax=axis, **look)
-        sns.lineplot(here, x="steps", y="correct", color="C0", marker="o", clip_on=False, ax=axis, **look)
+        sns.lineplot(here, x="steps", y="correct", color="C0", ax=axis, **look)
+        axis.plot(here.steps, here.correct, "o", color="C0", ms=5, alpha=0.6, clip_on=False)  # a mean may be no seed's
         if guess is not None:
             axis.axhline(100 * guess, color="0.4", ls="--", lw=1)
         axis.set_title(fill(SUPERVISION[name], 34, break_on_hyphens=False), size=9, loc="left")
@@ -193,8 +194,8 @@ def _panels(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     for axis in axes[len(names) :]:
         axis.set_axis_off()
     figure.suptitle(
-        "Whose accuracy holds when more steps hang on one another? Blue: its own thoughts; orange: another problem's; "
-        "band: all seeds; dashed: chance", size=10, x=0.01, ha="left",
+        "Whose accuracy holds when more steps hang on one another?\nBlue: its own thoughts, a dot a seed; orange: another "
+        "problem's; lines: means; bands: all seeds; dashed: chance", size=10, x=0.01, ha="left",
     )  # fmt: skip
     figure.supxlabel("steps that hang on one another", size=10)
     sns.despine(figure)
