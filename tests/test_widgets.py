@@ -75,6 +75,19 @@ def test_a_shipped_model_is_the_one_that_was_recorded(path):
     assert {name: told(record["parameters"], name) for name in asked} == asked, "the grid now asks for something else"
 
 
+def test_a_model_is_found_where_it_ships_or_where_it_was_trained(tmp_path, monkeypatch):
+    shipped = next(iter(SHIPPED))
+    assert ready.find(shipped.parent.relative_to(ready.RECORDED).as_posix()) == shipped
+    monkeypatch.setattr(ready, "RUNS", tmp_path)
+    name = "small/03_coconut_stages/words-coconut--s2"
+    with pytest.raises(FileNotFoundError, match=r"make tables TIER=small SEEDS=2 ONLY='03_coconut_stages/words-coconut--s2'"):
+        ready.find(name)
+    (tmp_path / name).mkdir(parents=True)
+    trained = tmp_path / name / ready.MODEL
+    trained.touch()
+    assert ready.find(name) == trained
+
+
 @pytest.mark.parametrize("path", THINKERS, ids=lambda path: path.parent.name)
 def test_every_shipped_thinker_answers_in_words_and_in_thoughts_within_two_seconds(path):
     thinker = ready.load(path)

@@ -1,4 +1,4 @@
-"""Ready to think: the trained models that ship with their records.
+"""Ready to think: the trained models that ship with their records, and those that were trained here.
 
     python -m latent_views.ready        the models, their sizes, and the commands that make them again
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from latent_cot.models import load_reasoner
 from latent_runs.lesson import layout_of
-from latent_runs.places import ASSETS, RECORDED
+from latent_runs.places import ASSETS, RECORDED, RUNS
 from latent_runs.results import MODEL, command
 from latent_runs.trained import load_trained
 from latent_views.thinkers import Thinker
@@ -24,9 +24,21 @@ def recorded(folder: Path = RECORDED) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.with_name("result.json").read_text()) for path in sorted(folder.rglob(MODEL))}
 
 
+def find(name: str) -> Path:
+    """The model of a run, "tier/notebook/variant--s0": it ships with its record, or was trained here. Raises FileNotFoundError,
+    with the command that trains it, where there is none."""
+    for path in (RECORDED / name / MODEL, RUNS / name / MODEL):
+        if path.is_file():
+            return path
+    tier, _, run = name.partition("/")
+    makes = f"make tables TIER={tier} SEEDS={run.rpartition('--s')[2]} ONLY='{run}'"
+    ships = "it is none of those that ship (python -m latent_views.ready)"
+    raise FileNotFoundError(f"no model of {name} is here: {ships}, and `{makes}` trains it")
+
+
 def load(path: Path) -> Thinker:
-    """A shipped model. Its explicit chain is its own where it was also taught to write one, else that of the CoT model it
-    started from."""
+    """A model with its record beside it. Its explicit chain is its own where it was also taught to write one, else that of the
+    CoT model it started from."""
     record = json.loads(path.with_name("result.json").read_text())
     one, start = load_trained(path.parent, record, N_OFFERED), record["parameters"]["run"].get("init_from", "")
     beside = path.parents[2] / Path(*Path(start).parts[-2:]) / MODEL
