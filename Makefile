@@ -36,7 +36,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo page screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo page models screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -86,6 +86,9 @@ demo: $(STAMP) ## a page for an audience: watch a model think, change its mind (
 
 page: $(STAMP) ## the same page as one file, page/index.html, that opens anywhere without Python
 	$(PY) -m latent_views.bundle
+
+models: $(STAMP) ## train what is too large to ship, SmolLM2 on word problems in words, then in thoughts: two hours of two cores
+	$(GRID) small --only '*/words-coconut--*'
 
 screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images

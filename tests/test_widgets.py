@@ -12,7 +12,7 @@ from latent_runs.results import command
 from latent_runs.trained import method_of
 from latent_tasks import Problem
 from latent_views import ready
-from latent_views.widgets import opening
+from latent_views.widgets import Question, opening
 
 SHIPPED = ready.recorded()
 THINKERS = [path for path, record in SHIPPED.items() if method_of(record).n_thoughts]
@@ -41,6 +41,24 @@ def test_what_cannot_be_read_is_refused_in_plain_words(question, message):
     with pytest.raises(ValueError) as refused:
         thinker.prompt(Problem(question, (), ""), thinker.n_thoughts)
     assert message in str(refused.value)
+
+
+def test_any_model_answers_what_is_typed_and_says_what_it_cannot_read():
+    thinker = ready.load(next(path for path in THINKERS if "arithmetic-codi" in path.parent.name))
+    form = Question(thinker)
+    form.ask.click()
+    said = "in words", "in thoughts", "with the thoughts about", "right answer"
+    assert all(form.said.value.count(part) == 1 for part in said)
+    assert form.said.value.count("reads as") == thinker.n_thoughts
+    form.pick.index = 2
+    assert form.typed.value == thinker.task.splits["test"][2].question
+    form.typed.value = "Ann has 12 eggs, loses 7, times 3, buys 8: how many?"
+    form.ask.click()
+    assert form.typed.value in form.said.value and "right answer" not in form.said.value  # of one's own nobody knows it
+    for refused in ("<b>Ann has 12 zebras</b>", ""):
+        form.typed.value = refused
+        form.ask.click()
+        assert ("never seen" if refused else "Type a question") in form.said.value and "<b>" not in form.said.value
 
 
 # --- models that ship ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The page inside a lesson: the same code on the same data, as a widget."""
+"""The page inside a lesson: the same code on the same data, as a widget; and a form for models that no page can hold."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence as Seq
 from typing import Any
 
 import anywidget
+import ipywidgets
 import traitlets
 
-from latent_cot.generation import answer
+from latent_cot.generation import Answer, answer
 from latent_probes.probing import decode_thoughts
+from latent_tasks import Problem
 from latent_views.bundle import built, code, data_of, style
 from latent_views.ready import load, recorded
+from latent_views.thinkers import Thinker
 
 MODULE = "{code}\nexport default {{ render({{ model, el }}) {{ new Page(el, model.get('data')); }} }};"
 
@@ -37,16 +40,63 @@ class Instrument(anywidget.AnyWidget):
         return (shown, *metadata) if metadata else shown
 
 
+class Question(ipywidgets.VBox):
+    """Ask a model a question of its task, or one's own: its answer in words and in thoughts, what these read as, and its answer
+    with the thoughts that it had about another problem. The kernel computes, so any model will do."""
+
+    def __init__(self, thinker: Thinker):
+        self.thinker, offered = thinker, thinker.task.splits["test"]
+        self.pick = ipywidgets.Dropdown(options=[(p.question[:90], p) for p in offered], layout={"width": "98%"})
+        self.typed = ipywidgets.Textarea(offered[0].question, layout={"width": "98%"})
+        self.ask = ipywidgets.Button(description="Ask", button_style="primary")
+        self.said = ipywidgets.HTML()
+        self.pick.observe(lambda change: setattr(self.typed, "value", change["new"].question), "value")
+        self.ask.on_click(lambda _: self.answer())
+        super().__init__([self.pick, self.typed, self.ask, self.said])
+
+    def answer(self) -> None:
+        """Answer what is typed; or say in plain words why it cannot be read."""
+        offered = self.thinker.task.splits["test"]
+        asked = next((p for p in offered if p.question == self.typed.value), Problem(self.typed.value, (), ""))
+        other = next(p for p in offered if p.question != asked.question)
+        try:
+            self.said.value = told(self.thinker, asked, other)
+        except ValueError as error:
+            self.said.value = html.escape(str(error))
+
+
+def told(thinker: Thinker, problem: Problem, other: Problem) -> str:
+    """What a model answers in words, in thoughts, and with its thoughts about another problem, as a table in HTML."""
+    rows = [("question", problem.question)]
+    if thinker.aloud is not None:
+        (aloud,) = answer(thinker.aloud, [thinker.prompt(problem, 0, marked=False)], thinker.max_new_tokens)
+        rows.append(("in words", aloud.text))
+    said, elsewhere = _in_thoughts(thinker, problem), _in_thoughts(thinker, other)
+    rows += [("in thoughts", said.text), *_readings(thinker, said)]
+    rows.append((f"with the thoughts about “{other.question}”", _in_thoughts(thinker, problem, elsewhere).text))
+    return _table(rows + ([("right answer", problem.answer)] if problem.answer else []))
+
+
 def opening() -> str:
     """The question that the page opens on, its thoughts and the answer, as HTML without scripts."""
     path = next(path for path, record in recorded().items() if record["parameters"]["task"] == "graph")
     thinker = load(path)
     problem = thinker.task.splits["test"][0]
-    (said,) = answer(thinker.reasoner, [thinker.prompt(problem, thinker.n_thoughts)], thinker.max_new_tokens)
-    rows = [("question", problem.question)]
-    for i, words in enumerate(decode_thoughts(thinker.reasoner, said.states[:-1], top_k=3), start=1):
-        rows.append((f"thought {i} reads as", ", ".join(f"{word} {share:.0%}" for word, share in words)))
-    return _table([*rows, ("written", said.text), ("right answer", problem.answer)])
+    said = _in_thoughts(thinker, problem)
+    rows = [("question", problem.question), *_readings(thinker, said), ("written", said.text)]
+    return _table([*rows, ("right answer", problem.answer)])
+
+
+def _in_thoughts(thinker: Thinker, problem: Problem, donor: Answer | None = None) -> Answer:
+    change = None if donor is None else lambda had: donor.thoughts[None]
+    asked = thinker.prompt(problem, thinker.n_thoughts)
+    return answer(thinker.reasoner, [asked], thinker.max_new_tokens, intervene=change)[0]
+
+
+def _readings(thinker: Thinker, said: Answer) -> list[tuple[str, str]]:
+    read = decode_thoughts(thinker.reasoner, said.states[: len(said.thoughts)], top_k=3)
+    words = [", ".join(f"{word} {share:.0%}" for word, share in best) for best in read]
+    return [(f"thought {i} reads as", reading) for i, reading in enumerate(words, start=1)]
 
 
 def _table(rows: Seq[tuple[str, str]]) -> str:
