@@ -34,10 +34,7 @@ class Instrument(anywidget.AnyWidget):
         super().__init__(data=data_of(built()), **options)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        bundle, *metadata = found if isinstance(found, tuple) else (found,)
-        shown = {**(bundle or {}), "text/html": opening(), "text/plain": "Instrument()"}
-        return (shown, *metadata) if metadata else shown
+        return _stored(super()._repr_mimebundle_(**options), opening(), "Instrument()")
 
 
 class Question(ipywidgets.VBox):
@@ -45,14 +42,18 @@ class Question(ipywidgets.VBox):
     with the thoughts that it had about another problem. The kernel computes, so any model will do."""
 
     def __init__(self, thinker: Thinker):
-        self.thinker, offered = thinker, thinker.task.splits["test"]
-        self.pick = ipywidgets.Dropdown(options=[(p.question[:90], p) for p in offered], layout={"width": "98%"})
-        self.typed = ipywidgets.Textarea(offered[0].question, layout={"width": "98%"})
+        self.thinker, wide, offered = thinker, {"width": "98%"}, thinker.task.splits["test"]
+        self.pick = ipywidgets.Dropdown(options=[(p.question[:90], p) for p in offered], description="pick", layout=wide)
+        self.typed = ipywidgets.Textarea(offered[0].question, description="or type", layout=wide)
         self.ask = ipywidgets.Button(description="Ask", button_style="primary")
         self.said = ipywidgets.HTML()
         self.pick.observe(lambda change: setattr(self.typed, "value", change["new"].question), "value")
         self.ask.on_click(lambda _: self.answer())
         super().__init__([self.pick, self.typed, self.ask, self.said])
+        self.answer()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return _stored(super()._repr_mimebundle_(**options), self.said.value, "Question()")
 
     def answer(self) -> None:
         """Answer what is typed; or say in plain words why it cannot be read."""
@@ -63,6 +64,13 @@ class Question(ipywidgets.VBox):
             self.said.value = told(self.thinker, asked, other)
         except ValueError as error:
             self.said.value = html.escape(str(error))
+
+
+def _stored(found: Any, shown: str, plain: str) -> Any:
+    """What a widget gives a notebook to store, and beside it HTML for where no kernel runs."""
+    bundle, *metadata = found if isinstance(found, tuple) else (found,)
+    bundle = {**(bundle or {}), "text/html": shown, "text/plain": plain}
+    return (bundle, *metadata) if metadata else bundle
 
 
 def told(thinker: Thinker, problem: Problem, other: Problem) -> str:
