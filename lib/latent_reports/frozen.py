@@ -135,7 +135,8 @@ def frozen_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
         if not {MISSING, NONE} & {*votes.values()}:
             told = " and ".join(f"{SOFTCOT.rows[row]} {vote}" for row, vote in votes.items())
             notes.append(f"Self-consistency: the majority of the sampled answers is right in {told} % (tier {tier}).")
-        notes += [SOFTCOT.readings[tier]] if tier in SOFTCOT.readings and len(mine) else []
+        reading = SOFTCOT.readings.get(f"{tier}/{task}", SOFTCOT.readings.get(tier))
+        notes += [reading] if reading and len(mine) else []
         title, notes = f"SoftCoT, frozen models: {task} (tier {tier})", [*notes, *_sizes(mine), COSTS, provenance(tier, mine)]
         sections.append(Section(tier, "", title, comparison(mine, benchmark, model), notes, "SoftCoT"))
         sections += [table for table in [swept(tier, task, mine)] if table]

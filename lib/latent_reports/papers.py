@@ -104,7 +104,7 @@ class Frozen(Part):
     models: dict[str, str]
     sweep: str
     questions: list[Question]
-    readings: dict[str, str]
+    readings: dict[str, str]  # ours, by tier, or by tier/task where a task has one of its own
 
 
 class Paper(Part):
@@ -212,7 +212,8 @@ def _names(paper: Paper, runs: Sequence[Run]) -> Iterator[tuple[Way, dict | list
     if frozen:
         yield ("frozen", "models"), frozen.models, {table.model for table in paper.tables}, "model of a table"
         yield ("frozen", "benchmarks"), frozen.benchmarks, benchmarks, "benchmark of a table"
-        yield ("frozen", "readings"), keys(frozen.readings), {run.tier for run in runs}, "tier"
+        tasks = {f"{run.tier}/{run.variant.rpartition('-')[0]}" for run in runs}
+        yield ("frozen", "readings"), keys(frozen.readings), {run.tier for run in runs} | tasks, "tier"
         for j, asked in enumerate(frozen.questions):
             yield ("frozen", "questions", j), dict(first=asked.first, second=asked.second), frozen.rows, "row"
 
