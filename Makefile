@@ -87,7 +87,7 @@ demo: $(STAMP) ## a page for an audience: watch a model think, change its mind (
 page: $(STAMP) ## the same page as one file, page/index.html, that opens anywhere without Python
 	$(PY) -m latent_views.bundle
 
-models: $(STAMP) ## train what is too large to ship, SmolLM2 on word problems in words, then in thoughts: some two and a half hours of two cores
+models: $(STAMP) ## train what is too large to ship, SmolLM2 on word problems in words (82 minutes of two cores), then in thoughts
 	$(GRID) small --only '*/words-coconut--*'
 
 screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium

@@ -101,6 +101,8 @@ def test_a_model_is_found_where_it_ships_or_where_it_was_trained(tmp_path, monke
     name = "small/03_coconut_stages/words-coconut--s2"
     with pytest.raises(FileNotFoundError, match=r"make tables TIER=small SEEDS=2 ONLY='03_coconut_stages/words-coconut--s2'"):
         ready.find(name)
+    with pytest.raises(FileNotFoundError, match="no model of words-coconut is here: it is none of those that ship"):
+        ready.find("words-coconut")
     (tmp_path / name).mkdir(parents=True)
     trained = tmp_path / name / ready.MODEL
     trained.touch()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from latent_runs.trained import load_trained
 from latent_views.thinkers import Thinker
 
 N_OFFERED = 12  # problems to pick from
+RUN = re.compile(r"(?P<tier>[^/]+)/(?P<notebook>[^/]+)/(?P<variant>.+)--s(?P<seed>\d+)")
 
 
 def recorded(folder: Path = RECORDED) -> dict[Path, dict[str, Any]]:
@@ -30,10 +32,9 @@ def find(name: str) -> Path:
     for path in (RECORDED / name / MODEL, RUNS / name / MODEL):
         if path.is_file():
             return path
-    tier, _, run = name.partition("/")
-    makes = f"make tables TIER={tier} SEEDS={run.rpartition('--s')[2]} ONLY='{run}'"
-    ships = "it is none of those that ship (python -m latent_views.ready)"
-    raise FileNotFoundError(f"no model of {name} is here: {ships}, and `{makes}` trains it")
+    run = RUN.fullmatch(name)
+    makes = f", and `{command(run.groupdict())}` trains it" if run else ""
+    raise FileNotFoundError(f"no model of {name} is here: it is none of those that ship (python -m latent_views.ready){makes}")
 
 
 def load(path: Path) -> Thinker:
