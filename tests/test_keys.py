@@ -14,6 +14,7 @@ from latent_runs.notebooks import run_notebook
 from latent_runs.places import NOTEBOOKS, ROOT
 from latent_runs.records import REQUIRED, git_state, write_result
 from latent_runs.settings import typed_parameters
+from latent_tasks import GENERATED
 
 ROWS = {  # a row of every kind: its notebook and method
     "cot": ("02_explicit_baselines", "cot"),
@@ -86,6 +87,26 @@ def test_code_ages_the_runs_that_reach_it(copy, module, name, whose):
     touch(copy / "lib" / f"{module}.py", name)
     after = all_keys(copy)
     assert {row for row in ROWS if after[row] != before[row]} == whose
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "whose"),
+    [
+        ("deduction", "chains", {"prontoqa-mini", "prontoqa-generated"}),
+        ("parity", "parity", {"parity"}),
+        ("arithmetic", "arithmetic", {"arithmetic", "names"}),  # the latter is made of the former
+        ("graphs", "symbolic", {*GENERATED}),  # whose frontier lessons ask for
+        ("__init__", "load_task", {*GENERATED}),
+    ],
+)
+def test_a_task_ages_the_runs_that_name_it(copy, module, name, whose):
+    def all_tasks():
+        return {task: keys.inputs_key(copy / "notebooks" / "02_explicit_baselines.ipynb", {"task": task}) for task in GENERATED}
+
+    before = all_tasks()
+    touch(copy / "lib" / "latent_tasks" / f"{module}.py", name)
+    after = all_tasks()
+    assert {task for task in GENERATED if after[task] != before[task]} == whose
 
 
 def test_what_only_a_reader_needs_ages_nothing(copy):

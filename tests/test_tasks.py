@@ -126,6 +126,7 @@ def test_unknown_names_and_options_are_errors():
         load_task("arithmetic", sizes={"test": 30}, n_steps=(1, 1), max_value=9)
     for name, bad in (
         ("arithmetic", {"n_steps": (3, 2)}), ("graph", {"n_labels": 17}), ("prontoqa-mini", {"hops": 0}),
+        ("prontoqa-mini", {"facts": "words"}),
         ("modular", {"modulus": 9}), ("parity", {"n_steps": 17}), ("multiplication", {"n_steps": 0}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(bad))):
@@ -260,11 +261,14 @@ def test_parse_refuses_other_questions():
 # --- deduction
 
 
-@pytest.mark.parametrize(("name", "hops"), [("prontoqa-mini", 3), ("prontoqa-generated", 5), ("prontoqa", 5)])
-def test_deduction_follows_from_the_rules(made, name, hops, benchmark_folder):
-    task = made[name] if name in made else load_task(name, data_dir=benchmark_folder)
-    for problem in next(iter(task.splits.values()))[:100]:
-        text, query = problem.question.split(" True or false: ")
+TOKENS = {"facts": "tokens"}
+DEDUCTION = [("prontoqa-mini", {}, 3), ("prontoqa-mini", TOKENS, 3), ("prontoqa-generated", {}, 5), ("prontoqa", {}, 5)]
+
+
+@pytest.mark.parametrize(("name", "options", "hops"), DEDUCTION)
+def test_deduction_follows_from_the_rules(name, options, hops, benchmark_folder):
+    for problem in load_task(name, sizes={"train": 100}, data_dir=benchmark_folder, **options).splits["train"]:
+        text, query = deduction.ASKED.split(problem.question)
         facts = deduction.parse_facts(text)
         [(entity, asked, thing)] = deduction.parse_facts(query)
         known, front = set(), {entity}
@@ -276,25 +280,29 @@ def test_deduction_follows_from_the_rules(made, name, hops, benchmark_folder):
             (True, False) if problem.answer == "True" else (False, True)
         )
         assert len(problem.steps) == hops + 1
-        for step in problem.steps[:-1]:
-            premise, rule = deduction.parse_facts(step)
-            assert rule in facts and premise[2] == rule[0]
+        if options == TOKENS:  # what is come to, step by step
+            path = deduction.parse_facts(" ".join(f"{a}>{b}" for a, b in pairwise((entity, *problem.steps))))
+            assert {*path} <= {*facts} and path[-1][2] == thing
+        else:
+            for step in problem.steps[:-1]:
+                premise, rule = deduction.parse_facts(step)
+                assert rule in facts and premise[2] == rule[0]
 
 
-@pytest.mark.parametrize("name", ["prontoqa-mini", "prontoqa-generated"])
-def test_deduction_cannot_be_guessed_from_the_surface(name):
-    problems = load_task(name, sizes={"train": 400}).splits["train"]
+@pytest.mark.parametrize(("name", "options"), [one[:2] for one in DEDUCTION[:-1]])
+def test_deduction_cannot_be_guessed_from_the_surface(name, options):
+    problems = load_task(name, sizes={"train": 400}, **options).splits["train"]
     if name == "prontoqa-mini":
-        assert max(len(problem.question.split()) for problem in problems) <= 70
+        assert max(len(problem.question.split()) for problem in problems) <= (13 if options else 70)
 
     def cues(problem):
-        text, query = problem.question.split(" True or false: ")
+        text, query = deduction.ASKED.split(problem.question)
         _, asked, thing = deduction.parse_facts(query)[0]
         facts = deduction.parse_facts(text)
         rules = [fact for fact in facts if fact[2] == thing]
         named = Counter(word for fact in facts for word in fact)
         assert len({named[subject] for subject, _, _ in rules}) == 1  # neither end is named more often
-        return {"negated": not asked, "first": rules[0][1] == asked, "nots": text.count(" not ") % 2 == 0}
+        return {"negated": not asked, "first": rules[0][1] == asked, "nots": sum(not holds for _, holds, _ in facts) % 2 == 0}
 
     found = [cues(problem) for problem in problems]
     for cue in ("negated", "first", "nots"):  # 400 fair coins: 0.1 is four standard deviations
@@ -411,6 +419,7 @@ ELSEWHERE = [  # every kind of option of every generated task that has some
     ("arithmetic", {"n_steps": [2, 4]}, {"n_steps": [3, 6]}), ("arithmetic", {"start": [0, 9]}, {}),
     ("graph", {}, {"depth": 3}), ("graph", {}, {"n_labels": 24}), ("graph", {}, {"width": 3, "n_labels": 26}),
     ("prontoqa-mini", {}, {"hops": 4}), ("prontoqa-generated", {}, {"distractors": 3}),
+    ("prontoqa-mini", {}, TOKENS), ("prontoqa-mini", TOKENS, TOKENS | {"distractors": 0}),
     ("modular", {}, {"n_steps": 4}), ("modular", {}, {"modulus": 29}), ("parity", {}, {"n_steps": 2}),
     ("parity", {}, {"n_letters": 12}), ("multiplication", {}, {"n_steps": 4}), ("multiplication", {}, {"n_digits": 2}),
 ]  # fmt: skip

@@ -2,8 +2,8 @@
 
 Code is reached from the cells that a headless run executes (`cells`): a definition at the top of a module counts once code that
 counts speaks its name, and all else at the top of a module once the module is imported. So a loss is part of the runs that
-it trains and of no others. What registers itself, methods and writers, is named by parameters and by calls, not by imports:
-its module counts where one of these names it. Comments, docstrings and layout never count.
+it trains and of no others. What registers itself (methods, writers, generated tasks) is named by parameters and by calls, not
+by imports: its module counts where one of these names it. Comments, docstrings and layout never count.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from latent_runs.cells import PARAMETERS, headless, tags
+from latent_runs.groups import TASK
 from latent_runs.places import ROOT
 from latent_runs.records import portable
 from latent_runs.settings import nested, notebook_path, typed_parameters
 
 LIB = Path(__file__).parents[1]
 REGISTER = "latent_cot.methods"  # a package that imports all its modules, whatever they are called
-REGISTERING = ("method", "writer")  # decorators: what they stand over is found by a text
-ASKING = ("make", "entry", "method")  # calls that are told such a text first
+REGISTERING = ("method", "writer", "generated")  # decorators: what they stand over is found by a text
+ASKING = ("make", "entry", "method", "load_task")  # calls that are told such a text first
 WHOLE_REGISTER = {"METHODS", "TITLES"}  # who speaks of these depends on all that is registered
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -55,7 +56,7 @@ def inputs_key(notebook: str | Path, parameters: Mapping[str, Any], beside: Path
     values = {name: one.value for name, one in typed_parameters(notebook).items()} | nested(parameters)
     run = {name: value for name, value in values.pop("run", {}).items() if name != "dir"}
     start = _start(run.get("init_from", ""), beside)
-    text = json.dumps([code_digest(notebook, values), portable(values | run), start], sort_keys=True)
+    text = json.dumps([code_digest(notebook, {"task": TASK} | values), portable(values | run), start], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -141,7 +142,7 @@ def _piece(node: ast.stmt, known: frozenset[str]) -> Piece | None:
     registers, defines = set[str](), set[str]()
     if isinstance(node, DEFINITIONS):
         over = {_called(one): one for one in node.decorator_list if isinstance(one, ast.Call) and _called(one) in REGISTERING}
-        registers = {str(_first(one) or "") if kind == "writer" else node.name for kind, one in over.items()}
+        registers = {node.name if kind == "method" else str(_first(one) or "") for kind, one in over.items()}
         # How a method is called in tables, and its row in a grid, are not what it does.
         node.decorator_list = [one for one in node.decorator_list if one is not over.get("method")]
         defines = {node.name} if not registers else set()

@@ -29,7 +29,7 @@ from latent_probes.decodings import Decoding, by_results, decode_all
 from latent_probes.donors import Donation, donate, donate_chains, donor_rate
 from latent_probes.linear import N_FIT, comparable, in_thoughts
 from latent_runs.answers import save_answers
-from latent_runs.groups import Data, FrozenTable, Run
+from latent_runs.groups import TASK, Data, FrozenTable, Run
 from latent_runs.keys import inputs_key
 from latent_runs.launch import train_on
 from latent_runs.records import fingerprint_state_dict, git_state, utc_now, write_result
@@ -79,7 +79,7 @@ class Lesson:
     def problems(self) -> Task:
         """The splits train, valid and test; in lesson 05, which validates nothing, train and test, from the splits that the
         group `frozen` names: where they are the same one, its first problems are for the test."""
-        name, data = self.parameters.get("task", "arithmetic"), self.data
+        name, data = self.parameters.get("task", TASK), self.data
         if "frozen" not in self.parameters:
             sizes = {"train": data.n_train, "valid": data.n_valid, "test": data.n_test}
             return load_task(name, sizes=sizes, **data.options)
@@ -121,7 +121,7 @@ class Lesson:
         own = {"writer": method.writer, "writer_options": dict(method.writer_options), "words": self.problems.words or ()}
         made = ReasonerSpec(**own | spec | self._group("model"))
         if made.lm == "tiny" and not made.words and any(one.question for one in self.problems.splits.get("train", ())[:1]):
-            name = self.parameters.get("task", "arithmetic")
+            name = self.parameters.get("task", TASK)
             raise ValueError(f"{name} has no closed vocabulary, so a tiny model cannot read it: set model.lm, say to smollm2")
         return build_reasoner(made, self.seed)
 

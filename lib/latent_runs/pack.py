@@ -125,12 +125,13 @@ def fetch_wheels(folder: Path, python: str, platforms: Sequence[str]) -> None:
 
 def data_files(tier: str, data: Path) -> list[Path]:
     """The published files that a grid's tasks read."""
+    from latent_runs.groups import TASK
     from latent_runs.plan import grid_path, read_grid
     from latent_tasks import COMPOSED, FILLED
     from latent_tasks.benchmarks import BENCHMARKS
     from latent_tasks.word_problems import SOURCES
 
-    tasks = {run.parameters.get("task", "arithmetic") for run in read_grid(grid_path(tier))}
+    tasks = {run.parameters.get("task", TASK) for run in read_grid(grid_path(tier))}
     tasks = {FILLED[task][0] if task in FILLED else task for task in tasks}
     tasks |= {source for source in SOURCES if tasks & set(COMPOSED)}
     patterns = [pair.partition("=")[2] for task in tasks & set(BENCHMARKS) for pair in BENCHMARKS[task].files.split()]

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from latent_runs.groups import GROUPS, SYNONYMS
+from latent_runs.groups import GROUPS, SYNONYMS, TASK
 from latent_runs.places import NOTEBOOKS
 from latent_runs.records import read_parameters
 
@@ -116,7 +116,7 @@ def _check_registered(name: str, known: Mapping[str, Parameter], values: Mapping
     writer = values.get("model", {}).get("writer", "nobody")
     if writer not in WRITERS:
         raise ValueError(f"{name}: model.writer must be one of {', '.join(WRITERS)}, not {writer!r}")
-    data, task = values["data"], values.get("task", "arithmetic")
+    data, task = values["data"], values.get("task", TASK)
     try:
         if "method" in known:
             entry(values["method"])

@@ -1,36 +1,32 @@
-"""Problems to reason about, generated or published; `load_task` is the one door to both."""
+"""Problems to reason about, generated or published; `load_task` is the one door to both. Whatever module lies in this folder
+is found: `@generated` over a function from options to a `Recipe` makes it a task."""
 
-from collections.abc import Callable, Mapping
+import importlib
+import pkgutil
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from latent_tasks import arithmetic, deduction, graphs, modular, multiplication, names, parity
+from latent_tasks import graphs
 from latent_tasks.benchmarks import BENCHMARKS, load_benchmark, plain
 from latent_tasks.chains import check_chain, rewrite
 from latent_tasks.graphs import Graph, frontier, parse
 from latent_tasks.own import check_grading, is_own, load_own
-from latent_tasks.problem import DEFAULT_SIZES, DataError, Problem, Recipe, Task, generate
+from latent_tasks.problem import DEFAULT_SIZES, GENERATED, DataError, Problem, Task, generate
 from latent_tasks.word_problems import word_problems
 
-__all__ = ["DataError", "Graph", "Problem", "Task", "check_task", "frontier", "load_elsewhere", "load_task", "parse"]
+__all__ = [
+    "GENERATED", "DataError", "Graph", "Problem", "Task", "check_task", "frontier", "load_elsewhere", "load_task", "parse",
+]  # fmt: skip
 
-GENERATED: dict[str, Callable[..., Recipe]] = {
-    "arithmetic": arithmetic.arithmetic,
-    "graph": graphs.symbolic,
-    "prosqa-generated": graphs.prosqa,
-    "prontoqa-mini": partial(deduction.deduction, hops=3, distractors=1, mini=True),
-    "prontoqa-generated": deduction.deduction,
-    "modular": modular.modular,
-    "parity": parity.parity,
-    "multiplication": multiplication.multiplication,
-    "names": names.names,
-}
 FILLED = {"prosqa-filled": ("prosqa", "prosqa-generated", graphs.meaning)}  # published, generated, what makes two the same
 COMPOSED = {"word-problems": word_problems}  # of several published sets
 NOT_OF_A_RECIPE = ("sizes", "seed", "data_dir", "chain")
+
+for _found in ("arithmetic", "graphs", "deduction", *(module.name for module in pkgutil.iter_modules(__path__))):
+    importlib.import_module(f"{__name__}.{_found}")  # in the order of lists
 
 
 def load_task(

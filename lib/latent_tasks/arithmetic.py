@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from latent_tasks.problem import Parts, Problem, Recipe, grade_number
+from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_number
 
 NAMES = ("Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo")
 THINGS = ("eggs", "cards", "coins", "pears", "nuts", "figs")
@@ -39,6 +39,7 @@ def legal_moves(value: int, max_value: int, max_operand: int) -> tuple[tuple[Mov
     return tuple(group for group in (add, subtract, multiply) if group)
 
 
+@generated("arithmetic")
 def arithmetic(*, n_steps=(3, 3), max_value=49, start=None, max_operand=9, wording="train") -> Recipe:
     """The task; every option is also a way out of domain for a model trained with another value.
 

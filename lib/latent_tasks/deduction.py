@@ -5,14 +5,18 @@ Two chains of the same shape, each tied to its own entity, end in opposite state
     Sam is a yumpus. Every yumpus is a rompus. … Every numpus is not shy.
 So only following the chain tells, not the words of the question. In the published files, whose sentence forms and
 steps these are, one unconnected rule names the property the other way round, and there is only one entity.
+
+The miniature also comes with a token for each fact, as symbolic graphs have one for each edge: "Max>lorpus … impus>notshy ?
+shy Max". The entity stands last, where a chain begins, and the steps are what is come to: "lorpus", …, "impus", "notshy".
 """
 
 import random
 import re
 from itertools import pairwise
+from typing import Literal
 
 from latent_tasks.graphs import CONCEPTS
-from latent_tasks.problem import Parts, Problem, Recipe, grade_true_false
+from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_true_false
 
 NAMES = ("Alex", "Fae", "Max", "Polly", "Rex", "Sally", "Sam", "Stella", "Wren")
 PROPERTIES = tuple(
@@ -21,16 +25,30 @@ PROPERTIES = tuple(
     "red shy slow small snowy sour spicy sunny sweet temperate transparent windy wooden".split()
 )
 Fact = tuple[str, bool, str]  # subject, whether it holds, concept or property
+Form = Literal["published", "every", "tokens"]  # "Every x is a y", "Each x is a y", "Xes are ys"; the first alone; "x>y"
 Draft = tuple[list[Fact], list[Fact], Fact]  # all facts, those of the proof in order, the query
 SENTENCE = re.compile(r"(?:(?:Every|Each) )?(\w+) (?:is|are) (not )?(?:an? )?(\w+)\.")
+TOKEN, QUERY = re.compile(r"(\w+)>(not)?(\w+)"), re.compile(r"(not)?(\w+) (\w+)")
+ASKED = re.compile(r" (?:True or false:|\?) ")  # what stands before the query
 
 
-def deduction(*, hops: int = 5, distractors: int = 6, mini: bool = False) -> Recipe:
-    """`hops` rules lead from the entity to the property (5 in the papers); `distractors` pairs of rules lead nowhere.
+@generated("prontoqa-generated")
+def deduction(*, hops: int = 5, distractors: int = 6) -> Recipe:
+    """`hops` rules lead from the entity to the property (5 in the papers); `distractors` pairs of rules lead nowhere."""
+    return chains(hops, distractors, CONCEPTS[:24], "published")
 
-    `mini` has fewer concepts, and only one of the published forms "Every x is a y", "Each x is a y", "Xes are ys".
-    """
-    concepts = CONCEPTS[: 17 if mini else 24]
+
+@generated("prontoqa-mini")
+def miniature(*, hops: int = 3, distractors: int = 1, facts: Literal["sentences", "tokens"] = "sentences") -> Recipe:
+    """Shorter, of fewer concepts, all rules as "Every x is a y"; or with `facts` of a token each, which hand the model the
+    binding of words into a fact that a first layer otherwise has to learn."""
+    if facts not in ("sentences", "tokens"):
+        raise ValueError(f"prontoqa: {facts=} must be 'sentences' or 'tokens'")
+    return chains(hops, distractors, CONCEPTS[:17], "every" if facts == "sentences" else "tokens")
+
+
+def chains(hops: int, distractors: int, concepts: tuple[str, ...], form: Form) -> Recipe:
+    """The recipe of both."""
     if hops < 1 or not 0 <= distractors < len(PROPERTIES) // 2 or 2 * (hops + distractors) > len(concepts):
         raise ValueError(f"prontoqa: impossible {hops=}, {distractors=} with {len(concepts)} concepts")
 
@@ -54,22 +72,45 @@ def deduction(*, hops: int = 5, distractors: int = 6, mini: bool = False) -> Rec
 
     def write(draft: Draft, rng: random.Random) -> Parts:
         facts, proof, query = draft
-        worded = {fact: sentence(fact, "Every" if mini else rng.choice(("Every", "Each", ""))) for fact in facts}
-        steps = [f"{sentence((query[0], True, rule[0]))} {worded[rule]}" for rule in proof[1:]]
         conclusion = (query[0], *proof[-1][1:])
+        answer = str(conclusion == query)
+        if form == "tokens":
+            question = f"{' '.join(f'{fact[0]}>{come_to(fact)}' for fact in facts)} ? {come_to(query)} {query[0]}"
+            return question, tuple(map(come_to, proof)), answer
+        worded = {fact: sentence(fact, "Every" if form == "every" else rng.choice(("Every", "Each", ""))) for fact in facts}
+        steps = [f"{sentence((query[0], True, rule[0]))} {worded[rule]}" for rule in proof[1:]]
         question = f"{' '.join(worded[fact] for fact in facts)} True or false: {sentence(query)}"
-        return question, (*steps, sentence(conclusion)), str(conclusion == query)
+        return question, (*steps, sentence(conclusion)), answer
 
     def makes(problem: Problem) -> bool:
-        text, _, query = problem.question.partition(" True or false: ")
+        text, query = ASKED.split(problem.question)
         facts, chain = parse_facts(text), len(problem.steps) - 1  # the last step is the conclusion
         named = {word for fact in (*facts, *parse_facts(query)) for word in (fact[0], fact[2])} & {*CONCEPTS}
-        plain = all(word.startswith("Every") for word in re.split(r"(?<=[.:]) ", text) if word.split()[0] not in NAMES)
-        return chain == hops and len(facts) == 2 * (hops + 1 + distractors) and named <= {*concepts} and (plain or not mini)
+        alike = form_of(text) == form or (form_of(text), form) == ("every", "published")
+        return chain == hops and len(facts) == 2 * (hops + 1 + distractors) and named <= {*concepts} and alike
 
-    forms = concepts if mini else [form for c in concepts for form in (c, f"{c}es", f"{c}es".capitalize())]
-    grammar = f"Every is a an not . : True or false False{'' if mini else ' Each are'}".split()
-    return Recipe(sample, write, grade_true_false, (*NAMES, *forms, *PROPERTIES, *grammar), makes=makes)
+    plurals = [form for c in concepts for form in (f"{c}es", f"{c}es".capitalize())] if form == "published" else []
+    words = (*NAMES, *concepts, *plurals, *PROPERTIES)
+    if form == "tokens":
+        negated = tuple(come_to(("", False, word)) for word in PROPERTIES)
+        tokens = [f"{a}>{b}" for a in (*NAMES, *concepts) for b in (*concepts, *PROPERTIES, *negated) if a != b]
+        return Recipe(sample, write, grade_true_false, (*words, *negated, "?", "True", "False", *tokens), makes=makes)
+    grammar = f"Every is a an not . : True or false False{' Each are' if form == 'published' else ''}".split()
+    return Recipe(sample, write, grade_true_false, (*words, *grammar), makes=makes)
+
+
+def form_of(text: str) -> Form:
+    """How the facts of a text are written."""
+    if TOKEN.search(text.partition(" ")[0]):
+        return "tokens"
+    sentences = re.split(r"(?<=[.:]) ", text)
+    return "every" if all(one.startswith("Every") for one in sentences if one.split()[0] not in NAMES) else "published"
+
+
+def come_to(fact: Fact) -> str:
+    """What a fact says of its subject, in one word."""
+    _, holds, thing = fact
+    return thing if holds else f"not{thing}"
 
 
 def sentence(fact: Fact, quantifier: str = "Every") -> str:
@@ -90,11 +131,15 @@ def canonical(facts: list[Fact], query: Fact) -> str:
 
 def parse_facts(text: str) -> list[Fact]:
     """The facts of a text in any of the forms, plurals turned into singulars."""
+    if query := QUERY.fullmatch(text):
+        return [(query[3], not query[1], query[2])]
+    if not text.endswith("."):
+        return [(subject, not negation, thing) for subject, negation, thing in TOKEN.findall(text)]
     singular = re.sub(r"(\w+pus)es", lambda plural: plural[1].lower(), text)
     return [(subject, not negation, thing) for subject, negation, thing in SENTENCE.findall(singular)]
 
 
 def meaning(problem: Problem) -> str:
     """The facts and the query of a problem, read back from its question."""
-    text, query = problem.question.split(" True or false: ")
+    text, query = ASKED.split(problem.question)
     return canonical(parse_facts(text), parse_facts(query)[0])

@@ -16,7 +16,7 @@ from typing import Literal
 
 import networkx as nx
 
-from latent_tasks.problem import Parts, Problem, Recipe, grade_statement
+from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_statement
 
 SYMBOLIC_QUERY = re.compile(r"\? (\w+) (\w+) from (\w+)\s*$")
 LANGUAGE_QUERY = re.compile(r"Is (\w+) an? (\w+) or (?:an? )?(\w+)\?\s*$")
@@ -86,6 +86,7 @@ def meaning(problem: Problem) -> str:
     return parse(problem.question).canonical
 
 
+@generated("graph")
 def symbolic(
     *, depth: int = 4, width: int = 2, n_labels: int = 20, edge_tokens: Literal[1, 3] = 1,
     steps: Literal["path", "frontier"] = "path",
@@ -139,6 +140,7 @@ def symbolic(
     return Recipe(sample, write, grade_statement, (*labels, "?", "from", *edge_words), makes=makes)
 
 
+@generated("prosqa-generated")
 def prosqa() -> Recipe:
     """The language form."""
     return Recipe(sample, write, grade_statement, (*NAMES, *CONCEPTS, *"Every is a Is or . ?".split()), rename)

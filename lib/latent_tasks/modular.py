@@ -8,12 +8,13 @@ import random
 import re
 from itertools import accumulate, groupby
 
-from latent_tasks.problem import Parts, Problem, Recipe, grade_number
+from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_number
 
 QUESTION = re.compile(r"(\d+)((?: [+*] \d+)+) mod (\d+) \?")
 Operation = tuple[str, int]  # sign, operand
 
 
+@generated("modular")
 def modular(*, n_steps: int = 3, modulus: int = 23) -> Recipe:
     """`n_steps` operations: add anything, or multiply by anything that has an inverse modulo the prime `modulus`."""
     if n_steps < 1 or modulus < 3 or any(modulus % divisor == 0 for divisor in range(2, modulus)):

@@ -9,7 +9,7 @@ import random
 import re
 from functools import partial
 
-from latent_tasks.problem import Grader, Parts, Problem, Recipe, statement
+from latent_tasks.problem import Grader, Parts, Problem, Recipe, generated, statement
 
 QUESTION = re.compile(r"(\d(?: \d)*) \* (\d(?: \d)*) =")
 DIGITS = "0123456789"
@@ -29,6 +29,7 @@ def read(text: str) -> int | None:
 grade_digits = Grader(read, "the number, its lowest digit first")
 
 
+@generated("multiplication")
 def multiplication(*, n_steps: int = 3, n_digits: int = 3) -> Recipe:
     """A number of `n_digits` digits times one of `n_steps` digits."""
     if n_steps < 1 or n_digits < 1:

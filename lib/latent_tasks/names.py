@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 
 from latent_tasks.arithmetic import Move, arithmetic
-from latent_tasks.problem import Parts, Problem, Recipe, grade_number, split_of
+from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_number, split_of
 
 N_NAMES = {"train": 6, "valid": 1, "test": 2}  # of each number, by split
 MAX_VALUE = 49
@@ -40,6 +40,7 @@ def names_of(number: int, split: str) -> list[str]:
     return mine[before : before + N_NAMES[split]]
 
 
+@generated("names")
 def names(*, n_steps=(3, 3)) -> Recipe:
     """The task. `n_steps` is the least and the greatest number of operations."""
     plain = arithmetic(n_steps=n_steps, max_value=MAX_VALUE)

@@ -10,7 +10,7 @@ import re
 import string
 from functools import partial
 
-from latent_tasks.problem import Grader, Parts, Problem, Recipe, choice
+from latent_tasks.problem import Grader, Parts, Problem, Recipe, choice, generated
 
 PARITIES = ("even", "odd")
 QUESTION = re.compile(r"((?:[a-z]>(?:even|odd) )+)\?((?: [a-z])+)")
@@ -18,6 +18,7 @@ grade_parity = Grader(partial(choice, "even|odd"), "even or odd", guess=1 / 2)
 Draft = tuple[dict[str, str], list[str]]  # each letter's parity, the letters asked for
 
 
+@generated("parity")
 def parity(*, n_steps: int = 3, n_letters: int = 16) -> Recipe:
     """Of `n_letters` letters `n_steps` are asked for."""
     if not 1 <= n_steps <= n_letters <= len(string.ascii_lowercase):

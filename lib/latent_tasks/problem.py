@@ -84,6 +84,21 @@ class Recipe(NamedTuple):
     makes: Callable[[Problem], bool] = lambda problem: True
 
 
+GENERATED: dict[str, Callable[..., Recipe]] = {}  # by name, each from its own options
+
+
+def generated(name: str) -> Callable[[Callable[..., Recipe]], Callable[..., Recipe]]:
+    """Register a function from options to a `Recipe` as the task of that name. Raises ValueError if the name is taken."""
+
+    def register(recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
+        if name in GENERATED:
+            raise ValueError(f"two tasks are called {name!r}")
+        GENERATED[name] = recipe
+        return recipe
+
+    return register
+
+
 def split_of(meaning: str) -> str:
     """The split of all problems that mean this, whatever their wording and seed: test and valid get 2 % each."""
     bucket = int.from_bytes(hashlib.sha256(meaning.encode()).digest()[:8]) % 100
