@@ -19,9 +19,11 @@ OF_A_ROW = (
     "new_tokens",
     "of_assistant",
     "donor.rate",
+    "fact.rate",
     *(f"seconds.{part}" for part in ("median", "low", "high")),
 )
 DONORS = ("softcot", "zero_shot")  # whose thoughts, and whose written chain
+FACT = "the donor's fact, this problem's operations %"  # `facts.fact_rate`
 TIMED = ("zero_shot", "cot_unk", "assist_cot", "softcot")  # whose costs differ
 ALONE = Measure("ms/question alone", "metrics.seconds.median", 1000.0, ".1f", "ms", more=False)
 COSTS = (
@@ -49,6 +51,7 @@ def benchmark_and_model(task: str) -> tuple[str | None, str]:
 def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.DataFrame:
     """A line for each row: accuracy, what it adds to zero-shot CoT, the paper's number, tokens."""
     zero, lines = outcomes(records, "zero_shot"), []
+    with_facts = "metrics.rows.softcot.fact.rate" in records  # where the assistant knows some
     for name, title in SOFTCOT.rows.items():
         if f"metrics.rows.{name}.accuracy" not in records and not paper_value(name, benchmark, model):
             continue
@@ -64,6 +67,7 @@ def comparison(records: pd.DataFrame, benchmark: str | None, model: str) -> pd.D
             "code": code(each) if "code" in records else NONE,
             "majority %": cell(each, "metrics.vote"),
             DONOR: (cell(each, "metrics.donor.rate").replace(NONE, MISSING)) if name in DONORS else NONE,
+            **({FACT: cell(each, "metrics.fact.rate") if name == "softcot" else NONE} if with_facts else {}),
             "new tokens": cell(each, "metrics.new_tokens", 1.0, ".1f"),
             "of these the assistant's": cell(each, "metrics.of_assistant", 1.0, ".1f"),
             ALONE.label: milliseconds(each, ALONE) if name in TIMED else NONE,

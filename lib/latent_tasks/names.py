@@ -8,18 +8,21 @@ split, so that a name in a test question is in no training question. `told` is w
 a fact, but to know none; `lore` is what one learns from that is to know them all.
 """
 
+import operator
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import accumulate
 
-from latent_tasks.arithmetic import Move, arithmetic
+from latent_tasks.arithmetic import Move, arithmetic, meaning
 from latent_tasks.problem import Parts, Problem, Recipe, generated, grade_number, split_of
 
 N_NAMES = {"train": 6, "valid": 1, "test": 2}  # of each number, by split
 MAX_VALUE = 49
 START = re.compile(r"(?<= has )\w+")
+CALCULATE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 @cache
@@ -66,9 +69,20 @@ def name_in(problem: Problem) -> str:
     return next(iter(START.findall(problem.question)), "")
 
 
+def number_of(problem: Problem) -> int:
+    """What the name in a question stands for."""
+    return stands_for()[name_in(problem)]
+
+
 def in_numbers(problem: Problem) -> Problem:
     """The problem with the number that its name stands for."""
-    return replace(problem, question=START.sub(lambda name: str(stands_for()[name[0]]), problem.question))
+    return replace(problem, question=START.sub(str(number_of(problem)), problem.question))
+
+
+def values_from(number: int, problem: Problem) -> list[int]:
+    """A number, and what a problem's operations make of it, one after another."""
+    _, *operations = meaning(in_numbers(problem)).split()
+    return [*accumulate(operations, lambda value, done: CALCULATE[done[0]](value, int(done[1:])), initial=number)]
 
 
 def told(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
