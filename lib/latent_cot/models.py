@@ -212,15 +212,20 @@ def save_reasoner(reasoner: Reasoner, folder: Path) -> None:
     save_tensors(folder / "model.safetensors", dict(reasoner.named_parameters()), {"spec": json.dumps(asdict(reasoner.spec))})
 
 
+def spec_of(metadata: Mapping[str, str]) -> ReasonerSpec:
+    """The spec that `save_reasoner` left in a file's metadata."""
+    fields = json.loads(metadata["spec"])
+    return ReasonerSpec(**fields | {name: tuple(fields.get(name, ())) for name in ("words", "lora_targets")})
+
+
 def load_reasoner(folder: Path) -> Reasoner:
     """The reasoner that `save_reasoner` left. Raises UnusableModel for a file that is none."""
     path = Path(folder) / "model.safetensors"
     with one_line(path):
         check_whole(path)
         with safe_open(path, framework="pt") as file:
-            fields = json.loads(file.metadata()["spec"])
+            spec = spec_of(file.metadata())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-        spec = ReasonerSpec(**fields | {name: tuple(fields.get(name, ())) for name in ("words", "lora_targets")})
         if spec.lm == "tiny":  # before memory is taken for it
             with torch.device("meta"):
                 expected = {name: tuple(weight.shape) for name, weight in build_reasoner(spec).named_parameters()}

@@ -4,6 +4,7 @@
                               [-- SNAKEMAKE OPTIONS]
     python -m latent_runs.grid run NOTEBOOK --out DIR [name=value ...]
     python -m latent_runs.grid record TIER
+    python -m latent_runs.grid take TIER/NOTEBOOK/VARIANT--sSEED
     python -m latent_runs.grid older [FOLDER]
 
 Snakemake (`papermill_runs/Snakefile`) decides what runs, in which order and side by side, here or on a cluster.
@@ -24,7 +25,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO
 
-from latent_runs.folders import exclusive
+from latent_runs.folders import claimed, exclusive, prepare
 from latent_runs.keys import inputs_key
 from latent_runs.leash import end_with, leash
 from latent_runs.notebooks import check_parameters, run_notebook, set_aside_stale
@@ -53,7 +54,7 @@ def record(tier: str) -> list[Path]:
             copied[-1].parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(row["path"], copied[-1])
             if Path(row["path"]) in kept:
-                shutil.copyfile(Path(row["path"]).with_name(MODEL), copied[-1].with_name(MODEL))
+                _ship(Path(row["path"]).parent, copied[-1].parent)
             answers = Path(row["path"]).with_name(ANSWERS)
             if row.get("device.gpus") and answers.is_file():  # a GPU is not had again for a measure that comes to mind later
                 shutil.copyfile(answers, copied[-1].with_name(ANSWERS))
@@ -62,6 +63,40 @@ def record(tier: str) -> list[Path]:
     if copied and (source / LATENCY).is_file():
         shutil.copyfile(source / LATENCY, target / LATENCY)
     return copied
+
+
+def _ship(folder: Path, into: Path) -> None:
+    """A model beside its record; of one that adapts a pretrained LM, what that LM lacks."""
+    spec = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("parameters", {}).get("model", {})
+    if spec.get("lora_rank") and spec.get("lm", "tiny") != "tiny":
+        from latent_cot.adapters import take_apart  # here: it takes seconds
+
+        take_apart(folder, into)
+    else:
+        shutil.copyfile(folder / MODEL, into / MODEL)
+
+
+def take(run: str) -> None:
+    """Put a model whose adapters ship with its record, "tier/notebook/variant--s0", where it would have been trained, so that
+    what starts from it can. Raises FileNotFoundError where none ship, ValueError where today's code would train another model,
+    or where they do not make that of the record."""
+    from latent_cot.adapters import PARTS, put_together
+    from latent_cot.models import save_reasoner
+    from latent_runs.records import fingerprint_state_dict
+
+    shipped, here = RECORDED / run, RUNS / run
+    if not (shipped / PARTS).is_file():
+        known = ", ".join(str(path.parent.relative_to(RECORDED)) for path in sorted(RECORDED.rglob(PARTS)))
+        raise FileNotFoundError(f"no adapters of {run} ship with its record; there are: {known or 'none'}")
+    if code_of(shipped) != "same key":
+        raise ValueError(f"{run} was trained by older code, so it has to be trained again")
+    reasoner, record = put_together(shipped), json.loads((shipped / "result.json").read_text(encoding="utf-8"))
+    if fingerprint_state_dict(reasoner.state_dict()) != record["model_fingerprint"]:
+        raise ValueError(f"{shipped / PARTS} do not make the model of its record: its source has other weights here")
+    with claimed(here, record["notebook"]):
+        prepare(here, {name: record[name] for name in ("key", "notebook", "parameters")})
+        save_reasoner(reasoner, here)
+        shutil.copyfile(shipped / "result.json", here / "result.json")
 
 
 def older(folder: Path) -> None:
@@ -170,6 +205,11 @@ def main(argv: Sequence[str]) -> int:
         if argv[:1] == ["record"]:
             parser.add_argument("tier")
             print(f"{len(record(parser.parse_args(argv[1:]).tier))} records copied to papermill_runs/recorded/")
+            return 0
+        if argv[:1] == ["take"]:
+            parser.add_argument("run", help="tier/notebook/variant--s0, whose adapters ship with its record")
+            take(run := parser.parse_args(argv[1:]).run)
+            print(f"papermill_runs/{run}")
             return 0
         if argv[:1] == ["older"]:
             parser.add_argument("folder", nargs="?", type=Path, default=RECORDED)

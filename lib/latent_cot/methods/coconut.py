@@ -30,7 +30,10 @@ class CoconutOptions:
     mixing_share: float = 0.3  # "uniform": the official `uniform_prob` of the analysis runs
 
 
-@method("Coconut", LESSON, also={"coconut_mixed": "Coconut, mixed stages"})
+@method("Coconut", LESSON, also={
+    "coconut_mixed": "Coconut, mixed stages", "coconut_share05": "Coconut, other stages in 5 % of cases",
+    "coconut_share10": "Coconut, other stages in 10 %", "coconut_share30": "Coconut, other stages in 30 %",
+})  # fmt: skip
 def coconut(options: CoconutOptions, budget: Budget, writer: str = "hidden") -> Method:
     """The stages as data. With `start_steps` CoT is trained first (stage 0); without, a model that can do it is expected."""
     thinks = writer != "nobody"
