@@ -97,6 +97,12 @@ def test_the_donor_rate_is_missing_where_a_record_of_before_lacks_it(folder):
     assert [cells(folder)[name][DONOR] for name in ("CoT", "Coconut")] == ["40.0", "40.0"]
 
 
+def test_the_donor_rate_is_not_asked_of_two_answers(tmp_path):
+    """There it was measured, and no three problems had three answers."""
+    write(tmp_path, "prontoqa-coconut", 0, extra={"donor": None})
+    assert cells(tmp_path, "prontoqa")["Coconut"][DONOR] == NONE
+
+
 def test_times_are_those_of_the_very_model_else_missing(folder):
     alone, batched = ({"median": m, "low": m / 2, "high": 2 * m, "n": 60} for m in (0.01, 0.001))
     timed = {"alone": alone, "batched": batched}

@@ -159,7 +159,8 @@ def _main(tier: str, name: str, scores: Mapping[str, pd.DataFrame]) -> Section:
         line |= {PAPER: str(papers.get(method, NONE)), "seeds": f"{n} of {of}" if 0 < n < of else str(n or MISSING)}
         line["code"] = code(rows)
         line |= {column: cell(rows, *where) for column, where in COLUMNS.items()}
-        if line[DONOR] == NONE and (line["swapped %"] != NONE or method == "cot"):
+        of_two_answers = any(found is None for found in rows.get("metrics.donor", ()))  # no three problems have three
+        if line[DONOR] == NONE and (line["swapped %"] != NONE or method == "cot") and not of_two_answers:
             line[DONOR] = MISSING  # of a run of before it was measured
         if line[FLOPS] == NONE:
             line[FLOPS] = MISSING
