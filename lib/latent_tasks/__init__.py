@@ -26,7 +26,7 @@ COMPOSED = {"word-problems": word_problems}  # of several published sets
 NOT_OF_A_RECIPE = ("sizes", "seed", "data_dir", "chain")
 
 for _found in ("arithmetic", "graphs", "deduction", *(module.name for module in pkgutil.iter_modules(__path__))):
-    importlib.import_module(f"{__name__}.{_found}")  # in the order of lists
+    importlib.import_module(f"{__name__}.{_found}")  # in the order of lists, behind graphs, imported above
 
 
 def load_task(
