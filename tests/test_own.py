@@ -148,7 +148,8 @@ def test_a_fault_of_a_folder_is_named(files, message, folder):
 def test_a_path_that_leads_nowhere_and_a_name_that_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file or folder of problems: .*nothing"):
         load_task(str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match="unknown task 'gms8k'; known: graph, .*arithmetic, .*gsm8k.*or the path of a file or folder"):
+    known = "known: graph, .*arithmetic, .*gsm8k.*or the path of a file or folder"
+    with pytest.raises(ValueError, match=f"unknown task 'gms8k'; {known}"):
         load_task("gms8k")
     with pytest.raises(ValueError, match="unknown grading 'fuzzy'; known: number, choice, exact, yes/no"):
         load_task(str(tmp_path), grading="fuzzy")
