@@ -68,7 +68,7 @@ test: $(STAMP) ## lint, types, unit tests, every notebook with its stored output
 	$(PY) -m ruff check . || failed=1; \
 	$(PY) -m mypy || failed=1; \
 	LATENT_COT_BUDGET=0.05 $(PY) -m pytest tests -q -n $(or $(JOBS),2) --dist loadgroup --durations 10 || failed=1; \
-	LATENT_COT_BUDGET=0.05 $(PY) -m pytest notebooks -q -n $(or $(JOBS),2) --dist loadfile --durations 5 --nbval-lax --nbval-current-env \
+	LATENT_COT_BUDGET=0.05 $(PY) -m pytest notebooks -q --durations 5 --nbval-lax --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 900 || failed=1; \
 	exit $$failed
 
