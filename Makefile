@@ -36,7 +36,7 @@ ifneq ($(DATA),)
 export LATENT_COT_DATA ?= $(CURDIR)/$(DATA)
 endif
 
-.PHONY: help setup tables test faults gpu pack types lab demo page models screenshots bench check-paper estimate families released latency report record cards docs site build strip clean
+.PHONY: help setup tables test faults gpu pack types lab demo page models screenshots bench check-paper estimate families released latency carried report record cards docs site build strip clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -128,6 +128,9 @@ report: $(STAMP) ## rebuild the report and README's tables from the records in p
 
 latency: $(STAMP) ## seconds a question of every model of TIER, in one process (part of make tables)
 	$(PY) -m latent_costs.latency $(TIER)
+
+carried: $(STAMP) ## which part of a problem the thoughts of the arithmetic models of TIER carry
+	$(PY) -m latent_reports.carried $(TIER)
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/
 	$(GRID) record $(TIER)

@@ -19,7 +19,7 @@ from latent_reports.papers import PAPERS, SECTIONS, MainTable, beside
 from latent_reports.significance import ALONE, BATCHED, Measure, at_floor, difference
 from latent_runs.groups import Data
 from latent_runs.plan import Run
-from latent_runs.results import LATENCY, code_of, load_results
+from latent_runs.results import CARRIED, LATENCY, code_of, load_results
 from latent_tasks import arithmetic, load_task
 
 AIMS = {  # method, the one it is compared with, and how many points above it (or %) are aimed at
@@ -101,8 +101,16 @@ def load_table(folder: str | Path) -> pd.DataFrame:
     trusted = records.trusted.astype(bool)
     totals = {f"total_{what}": [total(row, f"train_{what}") for row in rows.values()] for what in ("steps", "flops")}
     code = [code_of(Path(path).parent) for path in records.path]
-    known = records.assign(section=section, method=method, trusted=trusted, code=code, **totals)
+    carried = [_carried(row) for row in rows.values()]
+    known = records.assign(section=section, method=method, trusted=trusted, code=code, **totals, **{"metrics.carried": carried})
     return known.merge(_latencies(folder), how="left", on=["tier", "id", "model_fingerprint"]) if len(known) else known
+
+
+def _carried(row: Mapping) -> list[dict] | None:
+    """What the thoughts of a record's model carry (`latent_reports.carried`), a table of one line; None of another model."""
+    path = Path(row["path"]).with_name(CARRIED)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [found] if found.get("model_fingerprint", ...) == row.get("model_fingerprint") else None
 
 
 def _latencies(folder: str | Path) -> pd.DataFrame:

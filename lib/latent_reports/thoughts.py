@@ -29,7 +29,7 @@ PLANNING = "Coconut, arXiv 2412.06769, section 5 (V; its figures print no values
 
 def thought_sections(records: pd.DataFrame) -> list[Section]:
     """For each tier and task whose trusted records hold such metrics, their tables."""
-    metrics = {_frontier: "frontier", _decoded: "decoded", _sweep: "k_sweep"}
+    metrics = {_frontier: "frontier", _decoded: "decoded", _carried: "carried", _sweep: "k_sweep"}
     metrics |= {_ranks: "search_tree.ranks", _heights: "search_tree.heights"}
     trusted, sections = records[records.trusted.astype(bool)], []
     for (tier, name), here in trusted.groupby(["tier", "section"], sort=False):
@@ -84,6 +84,23 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
         notes += _claims(tier, ("CODI's thoughts hold the results of most problems' steps (V)", most, ""),
                          ("and more often their own problem's than another's", own, ""))  # fmt: skip
     return Section(tier, "", f"Results in the thoughts: {name}, tier {tier}", table, notes, "CODI")
+
+
+def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
+    """Which part of a problem thoughts carry, a line for each model: another seed may divide it otherwise."""
+    titles, percent = rows.method.map(lambda method: TITLES.get(method, method)), "{:.1f}".format
+    table = pd.DataFrame({
+        "method": titles, "seed": rows.seed, "most often carried": rows.carried.where(rows.rate > 0, "nothing"),
+        "answered so %": (100 * rows.given).map(percent), "with a third problem's %": (100 * rows.otherwise).map(percent),
+        "pairs": rows.n,
+    }).astype(str)  # fmt: skip
+    claims = []
+    for title, mine in rows.groupby(titles, sort=False):
+        opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
+        claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
+    how = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, the "
+           "rest is this problem's own. One half of the pairs chose the mixture, the other counted it.")  # fmt: skip
+    return Section(tier, "", f"What the thoughts carry: {name}, tier {tier}", table, [how, *_claims(tier, *claims)], "Coconut")
 
 
 def _sweep(tier: str, name: str, rows: pd.DataFrame) -> Section:

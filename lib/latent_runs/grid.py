@@ -31,7 +31,7 @@ from latent_runs.leash import end_with, leash
 from latent_runs.notebooks import check_parameters, run_notebook, set_aside_stale
 from latent_runs.places import GRIDS, IN_CHECKOUT, RECORDED, ROOT, RUNS, check_code_is_here, whole_paths
 from latent_runs.plan import Run, grid_path, parse_value, read_grid
-from latent_runs.results import ANSWERS, LATENCY, MODEL, code_of, load_results
+from latent_runs.results import ANSWERS, CARRIED, LATENCY, MODEL, code_of, load_results
 
 REPORT_NOTEBOOK = "08_paper_tables"
 
@@ -55,9 +55,10 @@ def record(tier: str) -> list[Path]:
             shutil.copyfile(row["path"], copied[-1])
             if Path(row["path"]) in kept:
                 _ship(Path(row["path"]).parent, copied[-1].parent)
-            answers = Path(row["path"]).with_name(ANSWERS)
-            if row.get("device.gpus") and answers.is_file():  # a GPU is not had again for a measure that comes to mind later
-                shutil.copyfile(answers, copied[-1].with_name(ANSWERS))
+            beside = [CARRIED, *[ANSWERS] * bool(row.get("device.gpus"))]  # a GPU is not had again for a later measure
+            for file in beside:
+                if (there := Path(row["path"]).with_name(file)).is_file():
+                    shutil.copyfile(there, copied[-1].with_name(file))
         else:
             print(f"not recorded: {row['id']} (status {row['status']}, trusted {row['trusted']})")
     if copied and (source / LATENCY).is_file():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Code = Literal["same key", "older code", "unknown commit"]
 MODEL = "model.safetensors"  # beside the record whose numbers it gave
 LATENCY = "latency.json"  # beside a tier's runs: seconds a question of all its models (`latent_costs.latency`)
+CARRIED = "carried.json"  # beside a record: which part of a problem its thoughts carry (`latent_reports.carried`)
 ANSWERS = "answers.jsonl.gz"  # what it said (`latent_runs.answers`)
 
 
