@@ -99,3 +99,14 @@ def test_it_is_measured_beside_the_record_of_the_model_and_told_below_no_other(s
         path.write_text(json.dumps(json.loads(path.read_text()) | {"model_fingerprint": "another"}))
     told = [section.title for section in thought_sections(load_table(shipped_copy))]
     assert "What the thoughts carry: arithmetic, tier tiny" not in told
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.04, "the answer"), (0.01, "none that stands out of the noise")])
+def test_a_part_is_named_where_it_stands_out_of_the_noise(shipped_copy, rate, told):
+    """Of 400 pairs with a hundredth by chance: 4 points more lie 3 deviations away, 1 point 1.2."""
+    found = {"whose": "dddd", "carried": "the answer", "n": 400, "given": rate + 0.01, "otherwise": 0.01, "rate": rate}
+    record = json.loads((shipped_copy / "tiny" / f"{CODI}--s0" / "result.json").read_text())
+    known = {"model_fingerprint": record["model_fingerprint"]}
+    (shipped_copy / "tiny" / f"{CODI}--s0" / CARRIED).write_text(json.dumps(known | found))
+    (section,) = (one for one in thought_sections(load_table(shipped_copy)) if "carry" in one.title)
+    assert section.table["most often carried"].tolist() == [told]

@@ -22,6 +22,7 @@ FRONTIER = {
 DECODED = ["method", "results", "right answers", "all found %", "in order %", "in another problem's thoughts %", PAPER, "seeds"]
 RISES = {"accuracy": 1, "Correct Path": 1, "Hallucination": -1, "Wrong Target": -1}  # or falls, with more thoughts
 SEARCHERS = ("coconut", "coconut_mixed")  # of whom the claims on planning are made; the others are controls
+NO_PART = "none that stands out of the noise"
 SHRINKS = "from the paper's first to its second thought, the probability of the second and third best node shrinks"
 WIDENS = "and the lead of the best node over the second widens"
 PLANNING = "Coconut, arXiv 2412.06769, section 5 (V; its figures print no values)"
@@ -87,15 +88,18 @@ def _decoded(tier: str, name: str, rows: pd.DataFrame) -> Section:
 
 
 def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
-    """Which part of a problem thoughts carry, a line for each model: another seed may divide it otherwise."""
-    titles, percent = rows.method.map(lambda method: TITLES.get(method, method)), "{:.1f}".format
-    table = pd.DataFrame({
-        "method": titles, "seed": rows.seed, "most often carried": rows.carried.where(rows.rate > 0, "nothing"),
-        "answered so %": (100 * rows.given).map(percent), "with a third problem's %": (100 * rows.otherwise).map(percent),
-        "pairs": rows.n,
-    }).astype(str)  # fmt: skip
+    """Which part of a problem thoughts carry, a line for each part: seeds may divide a problem between question and thoughts
+    each in another way."""
+    rows = rows.assign(title=rows.method.map(lambda method: TITLES.get(method, method)))
+    noise = 1.96 * ((rows.given + rows.otherwise) / rows.n) ** 0.5  # of a difference between two answers to each pair, at most
+    rows["part"] = rows.carried.where(rows.rate > noise, NO_PART)
+    table = pd.DataFrame([
+        {"method": title, "most often carried": part, "answered so %": cell(here, "given"),
+         "with a third problem's %": cell(here, "otherwise"), "seeds": ", ".join(map(str, sorted(here.seed)))}
+        for (title, part), here in rows.groupby(["title", "part"], sort=False)
+    ])  # fmt: skip
     claims = []
-    for title, mine in rows.groupby(titles, sort=False):
+    for title, mine in rows.groupby("title", sort=False):
         opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
         claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
     how = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, the "
