@@ -83,9 +83,10 @@ def not_yet(tables: Sequence[Section]) -> list[str]:
 
 
 def readme_block(tables: Sequence[Section], figure: str, tier: str = "tiny") -> str:
-    """The tables with aims, without the columns on the right, the ladder and the figure, between the markers."""
+    """The tables with aims and that of four steps, without the columns on the right, the ladder and the figure, between the
+    markers."""
     here = [table for table in tables if table.tier == tier]
-    shown = [_markdown(brief(table)) for table in here if table.name in AIMS]
+    shown = [_markdown(brief(table)) for table in here if table.name in {*AIMS, "arithmetic4"}]
     shown += [_markdown(table) for table in here if table.chapter == LADDER and not table.empty]
     return "\n\n".join([BEGIN, HOW_TO_READ, *shown, f"![Accuracy by method and task]({figure})", END])
 

@@ -99,7 +99,7 @@ def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
         for (title, part), here in rows.groupby(["title", "part"], sort=False)
     ])  # fmt: skip
     claims = []
-    for title, mine in rows.groupby("title", sort=False):
+    for title, mine in rows[rows.rate != 0].groupby("title", sort=False):  # a pause, which is the same for all, carries nothing
         opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
         claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
     how = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, the "
