@@ -99,9 +99,10 @@ def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
         for (title, part), here in rows.groupby(["title", "part"], sort=False)
     ])  # fmt: skip
     claims = []
-    for title, mine in rows[rows.rate != 0].groupby("title", sort=False):  # a pause, which is the same for all, carries nothing
-        opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
-        claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
+    for title, mine in rows.groupby("title", sort=False):
+        if mine.rate.any():  # pauses are the same for all problems and cannot carry one
+            opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
+            claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
     how = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, the "
            "rest is this problem's own. One half of the pairs chose the mixture, the other counted it.")  # fmt: skip
     return Section(tier, "", f"What the thoughts carry: {name}, tier {tier}", table, [how, *_claims(tier, *claims)], "Coconut")
