@@ -11,6 +11,7 @@ from latent_probes.hybrids import calculated, hybrid_rates, in_words, mixed
 from latent_reports.carried import measure, most_carried
 from latent_reports.tables import load_table
 from latent_reports.thoughts import thought_sections
+from latent_runs import grid
 from latent_runs.places import RECORDED
 from latent_runs.results import CARRIED
 from latent_tasks import load_task
@@ -99,6 +100,16 @@ def test_it_is_measured_beside_the_record_of_the_model_and_told_below_no_other(s
         path.write_text(json.dumps(json.loads(path.read_text()) | {"model_fingerprint": "another"}))
     told = [section.title for section in thought_sections(load_table(shipped_copy))]
     assert "What the thoughts carry: arithmetic, tier tiny" not in told
+
+
+def test_it_is_recorded_with_the_run(shipped_copy, monkeypatch):
+    monkeypatch.setattr(grid, "RUNS", shipped_copy)
+    beside = shipped_copy / "tiny" / f"{CODI}--s0" / CARRIED
+    beside.write_text("{}")
+    recorded = {path.parent for path in grid.record("tiny")}
+    assert len(recorded) == 3 and [path for path in recorded if (path / CARRIED).is_file()] == [
+        shipped_copy / "recorded" / "tiny" / f"{CODI}--s0"
+    ]
 
 
 @pytest.mark.parametrize(("rate", "told"), [(0.04, "the answer"), (0.01, "none that stands out of the noise")])
