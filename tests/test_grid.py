@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_runs import folders, plan
+from latent_runs import folders, grid, plan
 from latent_runs.places import ROOT
 from latent_runs.settings import check_parameters
 
@@ -293,3 +293,14 @@ def test_one_notebook_from_the_command_line(checkout):
     status, output = checkout.call("run", "toy", "--out", str(out), "lr=1e-3", "name=null", "run.budget=0.01")
     assert status == 0, output
     assert json.loads((out / "result.json").read_text())["status"] == "smoke"
+
+
+def test_what_took_longest_is_begun_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "RECORDED", tmp_path)
+    runs = [plan.Run("toy", "toy", name, {}, seed=0) for name in ("short", "unknown", "long", "middle")]
+    for run, seconds in zip(runs, (1.0, None, 9.0, 5.0)):
+        if seconds:
+            (tmp_path / "toy" / run.id).mkdir(parents=True)
+            (tmp_path / "toy" / run.id / "result.json").write_text(json.dumps({"wall_seconds": seconds}))
+    assert [run.variant for run in grid.longest(runs, 2)] == ["long", "middle"]
+    assert [run.variant for run in grid.longest(runs, 9)] == ["long", "middle", "short"]

@@ -9,15 +9,13 @@ it answers, and others from its thoughts. With a donor's thoughts the latter are
     dddd     10 +5 +1 *2    the answer, the only one that the donor rate counts
 """
 
-import operator
 from collections.abc import Sequence as Seq
 from itertools import product
 
 from latent_probes.donors import Donation, Rate
 from latent_tasks import Task
 from latent_tasks.arithmetic import meaning
-
-SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+from latent_tasks.names import CALCULATE
 
 
 def hybrid_rates(task: Task, donations: Seq[Donation]) -> dict[str, Rate]:
@@ -56,7 +54,7 @@ def calculated(parts: Seq[str]) -> int:
     start, *operations = parts
     value = int(start)
     for operation in operations:
-        value = SIGNS[operation[0]](value, int(operation[1:]))
+        value = CALCULATE[operation[0]](value, int(operation[1:]))
     return value
 
 

@@ -55,8 +55,8 @@ def record(tier: str) -> list[Path]:
             shutil.copyfile(row["path"], copied[-1])
             if Path(row["path"]) in kept:
                 _ship(Path(row["path"]).parent, copied[-1].parent)
-            beside = [CARRIED, *[ANSWERS] * bool(row.get("device.gpus"))]  # a GPU is not had again for a later measure
-            for file in beside:
+            # Answers are kept of a GPU alone, which is not had again for a measure that comes to mind later.
+            for file in (CARRIED, ANSWERS) if row.get("device.gpus") else (CARRIED,):
                 if (there := Path(row["path"]).with_name(file)).is_file():
                     shutil.copyfile(there, copied[-1].with_name(file))
         else:
@@ -133,6 +133,13 @@ def snakemake(targets: Sequence[str], tier: str, seeds: Sequence[int], jobs: int
             process.wait()
 
 
+def longest(runs: Sequence[Run], n: int) -> list[Run]:
+    """The n runs to do whose records took most time; one that is begun last is waited for while all but its core rest."""
+    records = ((run, RECORDED / run.tier / run.id / "result.json") for run in runs if not run.result.exists())
+    took = [(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"], run) for run, path in records if path.is_file()]
+    return [run for _, run in sorted(took, key=lambda one: -one[0])[:n]]
+
+
 def _why(run: Run) -> str:
     """Why a run has no result."""
     if not (path := run.folder / "failed.json").is_file():
@@ -171,7 +178,8 @@ def run_grid(options: argparse.Namespace) -> int:
         set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds) | forced)
         done = [run for run in wanted if run.result.exists()]
         print(f"{options.tier}: {len(wanted)} runs, {len(wanted) - len(done)} to do, {options.jobs} cores", flush=True)
-        failed = snakemake(targets, *arguments, lock, *options.snakemake)
+        first = [str(run.result.relative_to(ROOT)) for run in longest(wanted, options.jobs)]
+        failed = snakemake(targets, *arguments, lock, *(("--prioritize", *first) if first else ()), *options.snakemake)
         set_aside_stale(RUNS / options.tier, keys(options.tier, options.seeds))
         failed |= snakemake([f"papermill_runs/{options.tier}/report/executed.ipynb"], *arguments, lock)
     missing = [run for run in wanted if not run.result.exists()]
