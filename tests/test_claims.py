@@ -81,6 +81,14 @@ def test_verdicts(folder, text, verdict):
     assert ("~2 " in text) == (" on a par with " in told and " (within 2 points) (V): " in told)
 
 
+def test_a_claim_is_asked_where_both_its_rows_are(tmp_path):
+    """Another tier has rows of the same names: it is asked what it can answer, and nothing of a study about other rows."""
+    here = [Run("small", "02_x", variant, {}, 0) for variant in ("a-x", "a-y")]
+    assert verdicts(tmp_path, "a-x above a-y V", "a-x above a-z V", runs=here) == ["not run"]
+    assert verdicts(tmp_path, "a-x above a-y V", "a-x above a-z V") == ["not run", "not run"]
+    assert sections(tmp_path, "a-x above a-z V", runs=here) == []
+
+
 def of_width(mean, half):
     """A difference whose 95 % interval is that wide on either side."""
     return Difference(ACCURACY, mean, [Part(np.array((half / 1.959964) ** 2), np.inf)], (0, 1, 2))

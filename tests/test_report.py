@@ -285,6 +285,12 @@ def test_the_report_can_be_found_through(folder):
     assert text.index("Aim: Coconut at least 30 points above") < text.index("## Contents") < text.index("| CoT |")
 
 
+def test_an_aim_is_told_where_its_rows_are_planned(tmp_path):
+    records, row = load_table(tmp_path), Run("small", "02_explicit_baselines", "arithmetic-no_cot", {}, 0)
+    told = lambda runs: [note for section in build_sections(records, runs) for note in section.notes if note.startswith("Aim")]  # noqa: E731
+    assert len(told(RUNS)) >= 3 and told([row]) == []
+
+
 def test_rows_that_were_trained_as_long_stand_first(folder):
     """None is lost, and the one that they are compared with leads or follows as in the table."""
     write(folder, "arithmetic-pause", 0, steps=99)

@@ -39,15 +39,18 @@ Asked = tuple[Paper, Study, dict[str, pd.DataFrame]]  # a study with its rows' r
 
 
 def studies_of(tier: str, records: pd.DataFrame, runs: Sequence[Run], papers: Sequence[Paper] = PAPERS) -> list[Asked]:
-    """The studies of which a tier's grid, or what is recorded of it, has two rows, with the trusted records by variant."""
+    """The studies that a tier has something to say on, with the trusted records by variant: those with two rows in its grid, or
+    in what is recorded of it. Of their claims only such are asked that are about these rows; with none left, nothing is."""
     here = records[records.trusted.astype(bool) & (records.tier == tier)]
-    planned = {run.variant for run in runs if run.tier == tier} | {*here.variant}
-    return [
-        (paper, study, {variant: here[here.variant == variant] for variant in study.rows})
-        for paper in papers
-        for study in paper.studies
-        if len({*study.rows} & planned) > 1  # one row is compared with nothing
-    ]
+    there = {run.variant for run in runs if run.tier == tier} | {*here.variant}
+    asked = []
+    for paper in papers:
+        for study in paper.studies:
+            claims = [claim for claim in study.claims if {claim.first, claim.second} <= there]
+            if len({*study.rows} & there) > 1 and bool(claims) == bool(study.claims):
+                rows = {variant: here[here.variant == variant] for variant in study.rows}
+                asked.append((paper, study.model_copy(update={"claims": claims}), rows))
+    return asked
 
 
 def verdicts_of(studies: Sequence[Asked]) -> list[tuple[Study, dict[str, str], Opinion, Verdict]]:
