@@ -25,6 +25,27 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory) -> str:
+    """The folder of a small LLaMA with random weights, in bf16 as published ones are, which knows arithmetic's words."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from latent_backbones.tokens import tiny_tokenizer
+    from latent_tasks import load_task
+
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = tiny_tokenizer(load_task("arithmetic", sizes={"train": 1}).words)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 96}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.1, **shape, **heads, **special)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.fixture
 def notebook(tmp_path):
     """A function that writes a notebook: `notebook("name", parameters_source, *other_sources)`."""

@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_thoughts import TASK, encoded
-from transformers import LlamaConfig, LlamaForCausalLM
+from test_thoughts import encoded
 
-from latent_backbones.tokens import tiny_tokenizer
 from latent_cot.curriculum import Budget
 from latent_cot.generation import answer_batch
 from latent_cot.methods import make
@@ -24,19 +22,6 @@ METHODS = {
     "codi": make("codi", {"n_thoughts": 2}, BUDGET),
 }
 each_method = pytest.mark.parametrize("name", METHODS)
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory) -> str:
-    folder, tokenizer = tmp_path_factory.mktemp("llama"), tiny_tokenizer(TASK.words)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 96}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.1, **shape, **heads, **special)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 def reasoner_of(llama: str, name: str, dtype: str):

@@ -24,7 +24,7 @@ def test_places_are_lines_and_steps_columns():
     assert thoughts.table.to_dict("records")[1] == {
         "method": "CODI", "place": "1", "step 1 %": "50 / 10", "the answer %": "50 / 10", "seeds": "2",
     }  # fmt: skip
-    assert [*at_door.table.whose.unique()] == ["teacher", "student"] and len(at_door.table) == 4
+    assert [*at_door.table.whose] == ["teacher", "student"] and {*at_door.table.place} == {"1"}  # not the embedding
 
 
 def test_records_without_probes_have_no_table():

@@ -48,7 +48,7 @@ def test_what_was_measured_is_shown(records):
 def test_a_machine_is_no_row_among_methods(records):
     found = records(agreement=AGREEMENT)
     sections = build_sections(found, read_grid(grid_path("gpu")))
-    assert {section.name for section in sections} == {"gsm8k", "prosqa", "graph3", "words", "words_last_dropped"}
+    assert {section.name for section in sections} == {"gsm8k", "prosqa", "graph3", "words", "words_last_dropped", "arithmetic"}
     assert not any("smoke" in str(section.table) for section in sections)
     assert [section.title for section in machine_sections(found)] == ["Does it compute what a CPU computes? (tier gpu)"]
 

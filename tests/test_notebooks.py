@@ -46,6 +46,14 @@ def test_a_lesson_runs_as_its_parameters_offer(what, tmp_path):
     assert row["status"] == "smoke"
 
 
+@pytest.mark.parametrize("notebook", ["02_explicit_baselines", "03_coconut_stages", "04_codi_self_distillation"])
+def test_a_lesson_runs_on_a_model_of_ones_own(notebook, llama, tmp_path):
+    """Adapters on rotary positions and weights that were bf16: a token's embedding is the same state wherever it stands."""
+    run_notebook(notebook, tmp_path / "x" / "smoke--s0", {"model.lm": llama, "model.lora_rank": 4, "run.budget": 0.01})
+    (row,) = load_results(tmp_path).to_dict("records")
+    assert row["status"] == "smoke" and row["parameters.model.lm"] == llama
+
+
 @pytest.mark.parametrize("path", sorted(RECORDED.rglob(MODEL)), ids=lambda path: path.parent.name)
 def test_every_shipped_model_opens_in_the_first_notebook(path):
     """The code of its cells, one after another, with `shown` as a reader would set it."""

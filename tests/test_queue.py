@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 
 from latent_costs.estimate import LENGTHS, blank_plan, estimate, lengths_key, training_runs
+from latent_reports.tables import FROZEN_NOTEBOOK
 from latent_runs import pack, queue, records
 from latent_runs.notebooks import run_notebook
 from latent_runs.places import ROOT
@@ -38,7 +39,8 @@ def test_every_slice_says_what_it_takes_and_what_for(run):
 def test_what_the_queue_expects_is_what_the_estimate_says(run):
     cost = estimate(blank_plan(run, LENGTHS_THERE[lengths_key(run)]["lengths"]))
     training = 60 * cost.hours["H100"]
-    assert training <= run.minutes <= 2 * training + 4
+    trained = 10 if run.notebook == FROZEN_NOTEBOOK else 1  # lesson 05 trains the rows of its table one after another
+    assert training <= run.minutes <= 2 * trained * training + 4
     assert run.gib == pytest.approx(cost.memory / 2**30, rel=0.1, abs=1)
 
 

@@ -11,7 +11,7 @@ from latent_reports.tables import ABLATION, Section, listed
 
 CHAPTER = "Probes"
 THOUGHTS = "Place: the state that wrote the first thought (0), the second (1) …, and the one behind the last."
-DOOR = "Place: the level at the door, the embedding (0) to the last, of which the answer is made."
+DOOR = "Place: the level at the door, from the first layer (1) to the last, of which the answer is made."
 HOW = "Share of the test problems / the same with another problem's state. A linear discriminant of training problems."
 
 
@@ -25,6 +25,7 @@ def held_sections(records: pd.DataFrame) -> list[Section]:
             title = f"Steps in the thoughts, by linear probes: {name}, tier {tier}"
             sections.append(Section(tier, "", title, _table(rows, ["method"]), [THOUGHTS, HOW], CHAPTER))
         if len(rows := listed(here, "at_door")):
+            rows = rows[rows.place > 0]  # older records have the embedding, the same token's in all problems
             title = f"What the door holds, by linear probes: {name}, tier {tier}"
             sections.append(Section(tier, "", title, _table(rows, ["method", "whose"]), [DOOR, HOW], CHAPTER))
     return sections
