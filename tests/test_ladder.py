@@ -17,7 +17,8 @@ def record(steps: int, supervision: str, seed: int, accuracy: float, n: int = 40
     return {
         "tier": "tiny", "variant": f"ladder_{steps}-{supervision}", "seed": seed, "trusted": True, "data_fingerprint": "d",
         "metrics.accuracy": right.mean(), "metrics.correct": "".join("01"[int(r)] for r in right), "metrics.chance": 0.5,
-        "metrics.controls.swapped": 0.1, "n_evaluated": n, "started": "2026-01-01", "finished": "2026-01-02",
+        "metrics.controls.swapped": 0.1, "metrics.train_steps": 800 if supervision == "cot" else 1000,
+        "n_evaluated": n, "started": "2026-01-01", "finished": "2026-01-02",
         "device.name": "cpu", "device.cores": 2, "device.gpus": 0, "git.commit": "abcdef0",
     }  # fmt: skip
 
@@ -66,6 +67,21 @@ def test_what_learns_is_told_from_what_does_not():
     of_four = {note.split(": ")[1]: note for note in section.notes if note.startswith("4 steps, above the answer")}
     assert SUPERVISION["coconut"] in of_four["agrees"] and SUPERVISION["codi"] in of_four["at the floor"]
     assert SUPERVISION["codi"] not in of_four["agrees"]
+
+
+def test_how_long_a_row_was_trained_is_read_from_its_records():
+    found = pd.concat([records(2), pd.DataFrame([record(4, "cot", seed, 1.0) for seed in range(2)])])
+    (section,) = ladder_sections(found, PLANNED)
+    assert sum("1,000 updates after CoT where" in note for note in section.notes) == 1
+    shorter = found.assign(**{"metrics.train_steps": found["metrics.train_steps"] - 700})
+    (section,) = ladder_sections(shorter, PLANNED)
+    assert sum("300 updates after CoT where" in note for note in section.notes) == 1
+
+
+def test_nothing_is_said_of_the_door_where_it_has_no_opponent():
+    found = records(3)
+    (section,) = ladder_sections(found[~found.variant.str.endswith(("no_cot", "undistilled"))], PLANNED)
+    assert not any("door" in note for note in section.notes)
 
 
 def test_the_figure_has_a_panel_for_each_supervision_with_a_record_and_no_other():

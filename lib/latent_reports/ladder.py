@@ -20,10 +20,7 @@ from latent_runs.plan import Run, grid_path, read_grid
 from latent_runs.settings import nested
 
 CHAPTER = "The ladder"
-HOW = (
-    "Accuracy %, mean ± standard deviation over seeds; behind the comma with another problem's thoughts. "
-    "1,000 updates after CoT where no other number is named."
-)
+HOW = "Accuracy %, mean ± standard deviation over seeds; behind the comma with another problem's thoughts."
 SUPERVISION = {  # variants, from what is told least to what is told most
     "no_cot": "the answer, no thoughts",
     "pause": "the answer, pause tokens",
@@ -73,8 +70,10 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
             if any(name == other for _, other in planned)
         ]
         columns = ["supervised", *map(title, ladder), "seeds"]
-        corrected_for = f"The door's gain is corrected for the {_tried()} settings of it in `doors.yaml`, too."
-        notes = [*_learned(by, ladder), *_door(by, ladder), HOW, corrected_for, provenance(tier, here)]
+        about_door = _door(by, ladder)
+        if about_door:
+            about_door.append(f"The door's gain is corrected for the {_tried()} settings of it in `doors.yaml`, too.")
+        notes = [*_learned(by, ladder), *about_door, HOW + _updates(here), provenance(tier, here)]
         table = pd.DataFrame(lines, columns=columns).fillna("·")
         sections.append(Section(tier, "", f"Accuracy by number of steps and supervision (tier {tier})", table, notes, CHAPTER))
     return sections
@@ -83,6 +82,13 @@ def ladder_sections(records: pd.DataFrame, runs: Sequence[Run]) -> list[Section]
 def _cell(rows: pd.DataFrame) -> str:
     accuracy, swapped = cell(rows, "metrics.accuracy"), rows.get("metrics.controls.swapped", pd.Series(dtype=float)).mean()
     return accuracy if pd.isna(swapped) else f"{accuracy}, {100 * swapped:.1f}"
+
+
+def _updates(rows: pd.DataFrame) -> str:
+    """How long a row was trained behind CoT, where its title does not say so."""
+    rows = rows[(rows.updates == 0) & (rows.supervision != "cot")]
+    counts = " or ".join(f"{n:,}" for n in sorted({*rows["metrics.train_steps"].astype(int)}))
+    return f" {counts} updates after CoT where no other number is named." if counts else ""
 
 
 def _steps(n: int) -> str:
