@@ -129,7 +129,7 @@ report: $(STAMP) ## rebuild the report and README's tables from the records in p
 latency: $(STAMP) ## seconds a question of every model of TIER, in one process (part of make tables)
 	$(PY) -m latent_costs.latency $(TIER)
 
-carried: $(STAMP) ## which part of a problem the thoughts of the arithmetic models of TIER carry
+carried: $(STAMP) ## which part of a problem the thoughts of the models of TIER carry (arithmetic, graphs)
 	$(PY) -m latent_reports.carried $(TIER)
 
 record: $(STAMP) ## copy the trusted records of TIER to papermill_runs/recorded/

@@ -1,9 +1,16 @@
 """What thoughts on a graph carry is told from what they do not: the place, the answer, nothing."""
 
+import json
+import shutil
+
 import pytest
 
 from latent_probes.donors import Donation
 from latent_probes.waypoints import waypoint_rate
+from latent_reports.carried import measure
+from latent_reports.tables import load_table
+from latent_reports.thoughts import thought_sections
+from latent_runs.places import RECORDED
 from latent_tasks import Problem, load_task
 
 TASK = load_task("graph", sizes={"test": 1}, depth=2, width=1)
@@ -38,3 +45,17 @@ def test_pairs_that_cannot_tell_are_left_out():
 def test_a_problem_of_one_step_has_come_nowhere():
     alone = Problem("s>x ? x y from s", (), "x")
     assert waypoint_rate(TASK, [donated("v", "n", alone)]) is None
+
+
+def test_what_shipped_models_carry_stands_beside_their_records_and_in_a_table(tmp_path):
+    """Of four hops, where Coconut's thoughts say the node and CODI's door left nothing in them."""
+    for row in ("03_coconut_stages/ladder_4-coconut", "04_codi_self_distillation/ladder_4-codi"):
+        here, there = (folder / "tiny" / f"{row}--s0" for folder in (RECORDED, tmp_path))
+        shutil.copytree(here, there, ignore=shutil.ignore_patterns("carried.json"))
+    found = {path.parent.name: json.loads(path.read_text()) for path in measure(tmp_path / "tiny", n_problems=200)}
+    assert found["ladder_4-coconut--s0"]["rate"] > 0.8 > 0.2 > abs(found["ladder_4-codi--s0"]["rate"])
+    (section,) = thought_sections(load_table(tmp_path))
+    assert section.title == "What the thoughts carry: ladder_4, tier tiny"
+    told = section.table.set_index("method")["most often carried"]
+    assert told.to_dict() == {"Coconut": "the node that was reached", "CODI": "none that stands out of the noise"}
+    assert "arrows" in section.notes[0] and "mixture" not in section.notes[0]

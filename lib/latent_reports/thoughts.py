@@ -34,9 +34,9 @@ def thought_sections(records: pd.DataFrame) -> list[Section]:
     metrics |= {_ranks: "search_tree.ranks", _heights: "search_tree.heights"}
     trusted, sections = records[records.trusted.astype(bool)], []
     for (tier, name), here in trusted.groupby(["tier", "section"], sort=False):
-        if not name.startswith((ABLATION, LADDER)):
-            found = {table: listed(here, metric) for table, metric in metrics.items()}
-            sections += [table(tier, name, rows) for table, rows in found.items() if len(rows)]
+        asked = {_carried: "carried"} if name.startswith(LADDER) else {} if name.startswith(ABLATION) else metrics
+        found = {table: listed(here, metric) for table, metric in asked.items()}
+        sections += [table(tier, name, rows) for table, rows in found.items() if len(rows)]
     return sections
 
 
@@ -103,8 +103,10 @@ def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
         if mine.rate.any():  # pauses are the same for all problems and cannot carry one
             opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
             claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
-    how = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, the "
-           "rest is this problem's own. One half of the pairs chose the mixture, the other counted it.")  # fmt: skip
+    hybrid = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, "
+              "the rest is this problem's own. One half of the pairs chose the mixture, the other counted it.")  # fmt: skip
+    node = "With a donor's thoughts, does the answer go on from the node that the donor had reached, on this problem's arrows?"
+    how = hybrid if "whose" in rows else node
     return Section(tier, "", f"What the thoughts carry: {name}, tier {tier}", table, [how, *_claims(tier, *claims)], "Coconut")
 
 
