@@ -87,8 +87,8 @@ demo: $(STAMP) ## a page for an audience: watch a model think, change its mind (
 page: $(STAMP) ## the same page as one file, page/index.html, that opens anywhere without Python
 	$(PY) -m latent_views.bundle
 
-models: $(STAMP) ## train what is too large to ship, SmolLM2 on word problems in words (82 minutes of two cores), then in thoughts
-	$(GRID) small --only '*/words-coconut--*'
+models: $(STAMP) ## train what is too large to ship, SmolLM2 on four hops: in words, then in thoughts (40 minutes of one core)
+	$(GRID) small --only '*/ladder_4-coconut--*'
 
 screenshots: $(STAMP) ## take README's pictures and animation of that page, with headless Chromium
 	$(PY) tests/browser.py notebooks/images
