@@ -109,6 +109,13 @@ def test_a_model_is_found_where_it_ships_or_where_it_was_trained(tmp_path, monke
     assert ready.find(name) == trained
 
 
+def test_problems_for_a_model_are_those_that_it_was_trained_on():
+    path = ready.find("tiny/03_coconut_stages/ladder_4-coconut--s0")
+    some = ready.problems(path, 40)
+    assert len(some) == 40 and some[: ready.N_OFFERED] == ready.load(path).task.splits["test"]
+    assert all(len(problem.question.split()) == 8 + 5 and len(problem.steps) == 3 for problem in some), "two chains of four"
+
+
 @pytest.mark.parametrize("path", THINKERS, ids=lambda path: path.parent.name)
 def test_every_shipped_thinker_answers_in_words_and_in_thoughts_within_two_seconds(path):
     thinker = ready.load(path)

@@ -15,6 +15,7 @@ from latent_runs.lesson import layout_of
 from latent_runs.places import ASSETS, RECORDED, RUNS
 from latent_runs.results import MODEL, command
 from latent_runs.trained import load_trained
+from latent_tasks import Problem, load_task
 from latent_views.thinkers import Thinker
 
 N_OFFERED = 12  # problems to pick from
@@ -50,6 +51,12 @@ def load(path: Path) -> Thinker:
         aloud, note = load_reasoner(beside.parent), "Written by the CoT model that this one started from."
     layout, n_thoughts, marked = layout_of(one.data), one.method.n_thoughts, one.method.thinks_between_markers
     return Thinker(one.reasoner, one.task, n_thoughts, aloud, note, layout, one.data.max_new_tokens, marked)
+
+
+def problems(path: Path, n: int) -> tuple[Problem, ...]:
+    """The first `n` test problems of the task that a model was trained on, with that task's options."""
+    parameters = json.loads(path.with_name("result.json").read_text())["parameters"]
+    return load_task(parameters["task"], sizes={"test": n}, **parameters["data"].get("options", {})).splits["test"]
 
 
 if __name__ == "__main__":
