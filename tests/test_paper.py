@@ -257,6 +257,17 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
     assert ours == {key: recorded[key]["lengths"] for key in ours}
 
 
+def test_check_asks_a_step_decoder_to_learn_but_for_the_table_it_never_reads(monkeypatch, capsys):
+    for module in (flops, check_paper):
+        monkeypatch.setattr(module, "SHAPES", SMALL)
+    row = ["--tier", "gpu", "--only", "*/ladder_4-codi_decoder*"]
+    assert check_paper.main(row) == 0
+    monkeypatch.setattr(check_paper, "train", lambda *_, **__: [{"loss": 1.0}] * 2)
+    assert check_paper.main(row) == 1
+    output = capsys.readouterr().out
+    assert "did not move" in output and "embed_tokens" not in output.partition("step_decoder")[2]
+
+
 def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
     for module in (flops, check_paper):
         monkeypatch.setattr(module, "SHAPES", SMALL)

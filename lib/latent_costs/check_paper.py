@@ -133,7 +133,10 @@ def two_steps(plan: Plan) -> str:
     stages = plan.method.curriculum
     short = (replace(stages[0], steps=1, warmup=0), replace(stages[-1], steps=1, warmup=0))
     options = replace(plan.options, batch_size=2, micro_batch=1, validations=0)
-    before = {n: p.detach().clone() for n, p in plan.reasoner.named_parameters() if p.requires_grad and p.numel() < SMALL}
+    decoder = plan.reasoner.step_decoder  # which is given the LM's embeddings and has a table of its own that nobody reads
+    unread = {id(p) for p in decoder.body.get_input_embeddings().parameters()} if decoder else set()
+    learns = {n: p for n, p in plan.reasoner.named_parameters() if p.requires_grad and id(p) not in unread}
+    before = {n: p.detach().clone() for n, p in learns.items() if p.numel() < SMALL}
     problems = sorted(plan.problems, key=lambda problem: problem.n_tokens)[len(plan.problems) // 2 :][:4]
     history = train(plan.reasoner, replace(plan.method, curriculum=short), problems, options, progress_bar=False)
     still = [name for name, p in plan.reasoner.named_parameters() if name in before and torch.equal(before[name], p)]
