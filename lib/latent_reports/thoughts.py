@@ -101,8 +101,9 @@ def _carried(tier: str, name: str, rows: pd.DataFrame) -> Section:
     claims = []
     for title, mine in rows.groupby("title", sort=False):
         if mine.rate.any():  # pauses are the same for all problems and cannot carry one
+            claim = f"{title.removeprefix('– ')}: thoughts carry a part of their problem"
             opinion = every_seed(mine.rate, mine.given, mine.otherwise, n=mine.n.min())
-            claims.append((f"{title}: thoughts carry a part of their problem", opinion, f"{cell(mine, 'rate')} %"))
+            claims.append((claim, opinion, f"{cell(mine, 'rate')} %"))
     hybrid = ("With a donor's thoughts, of which mixture of both problems is it the answer? What is carried is the donor's, "
               "the rest is this problem's own. One half of the pairs chose the mixture, the other counted it.")  # fmt: skip
     node = "With a donor's thoughts, does the answer go on from the node that the donor had reached, on this problem's arrows?"
