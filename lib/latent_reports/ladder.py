@@ -87,7 +87,8 @@ def _cell(rows: pd.DataFrame) -> str:
 def _updates(rows: pd.DataFrame) -> str:
     """How long a row was trained behind CoT, where its title does not say so."""
     rows = rows[(rows.updates == 0) & (rows.supervision != "cot")]
-    counts = " or ".join(f"{n:,}" for n in sorted({*rows["metrics.train_steps"].astype(int)}))
+    trained = rows.get("metrics.train_steps", pd.Series(dtype=float)).dropna()
+    counts = " or ".join(f"{n:,}" for n in sorted({*trained.astype(int)}))
     return f" {counts} updates after CoT where no other number is named." if counts else ""
 
 
