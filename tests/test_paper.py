@@ -49,6 +49,19 @@ LENGTHS = json.loads(estimate.LENGTHS.read_text())
 small = pytest.mark.parametrize("lm", list(SMALL)[:2], ids=("gpt2", "llama"))
 
 
+@pytest.fixture
+def thin(monkeypatch):
+    """Thin models by the published names. What was counted of the real ones is not taken for theirs, nor the reverse."""
+    for module in (flops, check_paper):
+        monkeypatch.setattr(module, "SHAPES", SMALL)
+    counted = (flops.layer_bytes, check_paper.depth)
+    for one in counted:
+        one.cache_clear()
+    yield
+    for one in counted:
+        one.cache_clear()
+
+
 # --- the grid ------------------------------------------------------------------------------------------------------
 
 
@@ -58,9 +71,8 @@ def test_epochs_are_optimiser_steps():
         parse_yaml("!epochs [40, 128]")
 
 
-def test_rows_have_the_epochs_and_settings_of_their_sources(monkeypatch):
+def test_rows_have_the_epochs_and_settings_of_their_sources(thin):
     """The whole of a rehearsed run, beside what PAPERS-quoting comments promise: epochs, lr, LoRA, thoughts."""
-    monkeypatch.setattr(flops, "SHAPES", SMALL)
     epochs = {
         "gsm8k-cot": 25, "gsm8k-icot": 80, "gsm8k-coconut": 22, "gsm8k_50-coconut": 50, "gsm8k-no_curriculum": 50,
         "prontoqa-coconut": 50,
@@ -112,8 +124,7 @@ def made(
 
 @small
 @pytest.mark.parametrize(("name", "lora"), KINDS)
-def test_flops_are_those_that_pytorch_counts(lm, name, lora, monkeypatch):
-    monkeypatch.setattr(flops, "SHAPES", SMALL)
+def test_flops_are_those_that_pytorch_counts(lm, name, lora, thin):
     plan, batch = made(lm, name, lora, attention="eager")  # the counter does not see the fused kernel of a CPU
     with FlopCounterMode(display=False) as counter:
         sum(plan.method.supervise(plan.reasoner, batch).values()).backward()
@@ -126,8 +137,7 @@ HELD += [(name, lora, "bf16", "bfloat16") for name, lora in KINDS if lora]
 
 @small
 @pytest.mark.parametrize(("name", "lora", "precision", "frozen"), HELD)
-def test_memory_is_what_autograd_keeps(lm, name, lora, precision, frozen, monkeypatch):
-    monkeypatch.setattr(flops, "SHAPES", SMALL)
+def test_memory_is_what_autograd_keeps(lm, name, lora, precision, frozen, thin, monkeypatch):
     monkeypatch.setattr(flops, "LOGIT_BYTES", 4)  # what of a logit is kept, without what passes
     plan, batch = made(lm, name, lora, precision, frozen_dtype=frozen)
     held, kept = {p.untyped_storage().data_ptr() for p in plan.reasoner.parameters()}, {}
@@ -241,10 +251,8 @@ def test_texts_that_are_too_long_are_left_out_by_their_plain_tokens(backbones, t
 # --- the check -----------------------------------------------------------------------------------------------------
 
 
-def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_path):
+def test_check_takes_two_steps_of_every_row(data_dir, thin, monkeypatch, capsys, tmp_path):
     """Thin models, so that every row is tried here; `make check-paper` has them at their real shape."""
-    for module in (flops, check_paper):
-        monkeypatch.setattr(module, "SHAPES", SMALL)
     monkeypatch.setattr(check_paper, "LENGTHS", tmp_path / "lengths.json")
     assert check_paper.main(["--only", "*softcot*"]) == 0
     assert check_paper.main(["--only", "*/ablation_*-[osnc][lopt]*"]) == 0  # operators, static teachers …
@@ -257,9 +265,7 @@ def test_check_takes_two_steps_of_every_row(data_dir, monkeypatch, capsys, tmp_p
     assert ours == {key: recorded[key]["lengths"] for key in ours}
 
 
-def test_check_asks_a_step_decoder_to_learn_but_for_the_table_it_never_reads(monkeypatch, capsys):
-    for module in (flops, check_paper):
-        monkeypatch.setattr(module, "SHAPES", SMALL)
+def test_check_asks_a_step_decoder_to_learn_but_for_the_table_it_never_reads(thin, monkeypatch, capsys):
     row = ["--tier", "gpu", "--only", "*/ladder_4-codi_decoder*"]
     assert check_paper.main(row) == 0
     monkeypatch.setattr(check_paper, "train", lambda *_, **__: [{"loss": 1.0}] * 2)
@@ -268,9 +274,7 @@ def test_check_asks_a_step_decoder_to_learn_but_for_the_table_it_never_reads(mon
     assert "did not move" in output and "embed_tokens" not in output.partition("step_decoder")[2]
 
 
-def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
-    for module in (flops, check_paper):
-        monkeypatch.setattr(module, "SHAPES", SMALL)
+def test_check_names_the_row_that_fails(data_dir, thin, monkeypatch, capsys):
     monkeypatch.setattr(check_paper, "train", lambda *_, **__: 1 / 0)
     assert check_paper.main(["--only", "*/prosqa-pause*"]) == 1
     output = capsys.readouterr().out
@@ -278,9 +282,7 @@ def test_check_names_the_row_that_fails(data_dir, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("lm", SHAPES, ids=lambda lm: lm.partition("/")[2])
-def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, monkeypatch, tmp_path):
-    for module in (flops, check_paper):
-        monkeypatch.setattr(module, "SHAPES", SMALL)
+def test_a_model_too_large_for_this_machine_loses_layers(lm, data_dir, thin, monkeypatch, tmp_path):
     monkeypatch.setattr(check_paper, "LARGEST", 1)
     monkeypatch.setattr(check_paper, "depth", check_paper.depth.__wrapped__)
     check_paper.write_model(lm, tmp_path)
